@@ -24,7 +24,7 @@ use crate::{event_stream, stream::fragments};
 pub fn check(input: &[u8]) {
     check_postgres(input);
     let mut bytes = Unstructured::new(input);
-    if let Ok(statements) = spoil(&mut bytes) {
+    if let Ok(statements) = corrupt(&mut bytes) {
         static PLACE: Mutex<Option<Place>> = Mutex::new(None);
         let mut place = PLACE
             .lock()
@@ -33,7 +33,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// A time is one that everybody can say, and the very one if it can be said.
+/// A time is one that every client can represent, and the very one that was sent if it can be.
 fn check_postgres(bytes: &[u8]) {
     let text = fuzzing::postgres_text(bytes).expect("every text can be read");
     assert_eq!(text, String::from_utf8_lossy(bytes));
@@ -137,8 +137,8 @@ const DAMAGED: [Damaged; 6] = [
     ),
 ];
 
-/// Writes statements that spoil some rows.
-fn spoil(bytes: &mut Unstructured<'_>) -> Result<Vec<String>> {
+/// Writes statements that corrupt some rows.
+fn corrupt(bytes: &mut Unstructured<'_>) -> Result<Vec<String>> {
     let mut statements = Vec::new();
     for _ in 0..bytes.int_in_range(1..=3)? {
         let (table, row, columns) = bytes.choose(&DAMAGED)?;

@@ -27,23 +27,13 @@ use self::{
 };
 use crate::event_stream::Event;
 
-const FORMATS: [StreamFormat; 8] = [
-    StreamFormat::Tutorial,
-    StreamFormat::List,
-    StreamFormat::Patch,
-    StreamFormat::Ndjson,
-    StreamFormat::Html,
-    StreamFormat::HtmlList,
-    StreamFormat::Turbo,
-    StreamFormat::Raw,
-];
 const WAIT: Duration = Duration::from_millis(2_345);
 const LONG_WAIT: Duration = Duration::from_secs(9);
 
 pub fn check(input: &[u8]) {
     let mut bytes = Unstructured::new(input);
     if let (Ok(visible_heartbeat), Ok(story)) = (bytes.arbitrary(), Story::make(&mut bytes)) {
-        for format in FORMATS {
+        for format in StreamFormat::all() {
             story.check(&Encoder::new(format, visible_heartbeat, fragments()));
         }
     }

@@ -17,7 +17,7 @@
 //!
 //! **A board without readers is not followed**, only marked outdated: the next reader loads it.
 //! While it has readers each change is applied. If its readers cannot load it because it changes
-//! all the time, the follower does so in its turn, during which nothing is published.
+//! all the time, the follower does so in its turn, and publishes no change meanwhile.
 //!
 //! **What readers missed is kept** in the [`ReplayBuffer`], as far back as it reaches: a reader
 //! that comes back is sent one patch.

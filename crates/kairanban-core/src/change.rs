@@ -1,4 +1,4 @@
-//! Rows of the change log, and what they come to for one board.
+//! Rows of the change log, and the changes of one board that they add up to.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 

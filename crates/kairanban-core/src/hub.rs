@@ -1,9 +1,10 @@
 //! The fan-out point in memory: every board that has readers, or that was read lately.
 //!
 //! Per board there is one `broadcast` channel and one [`BoardState`](crate::BoardState), for
-//! readers and for the cache (ADR 3). The follower publishes; a stream subscribes **first** and
-//! asks for the snapshot second, so that no update can fall between the two. An update that the
-//! snapshot already holds is skipped by its revision.
+//! readers and for the cache (ADR 3). The follower publishes the changes of the log; a load that
+//! overtakes it sends the difference. A stream subscribes **first** and asks for the snapshot
+//! second, so that no update can fall between the two. An update that the snapshot already holds is
+//! skipped by its revision.
 
 mod channel;
 

@@ -136,7 +136,7 @@ pub struct Token {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked; `None` if it was not.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute; `None` if it never was.
+    /// When it was last used, to the minute; `None` if it was never used.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -151,7 +151,7 @@ pub struct BrowserSession {
     pub created_at: DateTime<Utc>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
-    /// When it was last used, to the minute; `None` if it never was.
+    /// When it was last used, to the minute; `None` if it was never used.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 

@@ -111,23 +111,23 @@ impl Written {
         Self { outcome, changed }
     }
 
-    /// A new topic, or one that is put back.
+    /// Notes a new topic, or one that is put back.
     const fn topic(id: TopicId) -> Self {
         Self::new(WriteOutcome::Topic(id), Changed::Topic { id, before: None })
     }
 
-    /// A token or a session that was ended.
+    /// Notes a token or a session that was ended.
     const fn ended() -> Self {
         Self::new(WriteOutcome::Deleted, Changed::Token)
     }
 
-    /// A topic that was edited, as it was before.
+    /// Notes a topic that was edited, as it was before.
     fn edited_topic(id: TopicId, before: Option<WrittenTopic>) -> Self {
         let before = before.map(Box::new);
         Self::new(WriteOutcome::Topic(id), Changed::Topic { id, before })
     }
 
-    /// A board that was changed, if it was.
+    /// Notes a board that was changed, if it was.
     fn board(name: &BoardName, changed: Option<BoardId>) -> Self {
         let changed = changed.map_or(Changed::Nothing, Changed::Board);
         Self::new(WriteOutcome::Board(name.clone()), changed)
@@ -160,8 +160,8 @@ pub(crate) struct CommandRow<'c> {
     action: &'static str,
     /// The board in the audit.
     board: Option<&'c BoardName>,
-    /// The id of the topic, token or session in the audit; `None` if the outcome has it, or the command has
-    /// no such subject.
+    /// The id of the topic, token or session in the audit; `None` if the outcome has it, or the
+    /// command has no such subject.
     subject: Option<i64>,
     /// What no other write of the same transaction may change.
     pub(crate) target: Option<WriteTarget>,

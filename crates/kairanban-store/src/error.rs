@@ -11,10 +11,11 @@ pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database"
 /// How SQLite says that there is no room.
 pub(crate) const FULL_SQLITE: &str = "database or disk is full";
 
-/// How Postgres says, in English, that a lock did not come in time.
+/// How Postgres says that a lock did not come in time; in another language, that is a fault of no
+/// kind.
 const LOCKED_POSTGRES: &str = "canceling statement due to lock timeout";
 
-/// A read or a write that did not come about.
+/// Why a read or a write failed.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// No board has this name.
@@ -26,10 +27,10 @@ pub enum StoreError {
     /// The board has no topic with this id.
     #[error("there is no topic {}", .0.0)]
     NoSuchTopic(TopicId),
-    /// No token has this key, or it was ended already.
+    /// No token has this id, or it was ended already.
     #[error("no valid token has the id {0}")]
     NoSuchToken(i64),
-    /// No session has this key, or it ended already.
+    /// No session has this id, or it ended already.
     #[error("no session has the id {0}")]
     NoSuchSession(i64),
     /// The token has as many tickets as it may have.
@@ -123,10 +124,10 @@ pub enum FaultKind {
     #[error("")]
     Busy,
     /// Another transaction holds a lock that it needs, and is still open.
-    #[error("another transaction holds what this needs, end it or wait: ")]
+    #[error("another transaction holds what this needs; end it or wait: ")]
     Locked,
     /// A table, column, function or grant is missing.
-    #[error("the installation is incomplete, run `kairanban migrate` and check the grants: ")]
+    #[error("the installation is incomplete; run `kairanban migrate` and check the grants: ")]
     Installation,
     /// It takes no writes.
     #[error("the database is read-only: ")]
@@ -151,12 +152,12 @@ pub enum FaultKind {
     #[error("the triggers of the schema are off: ")]
     TriggersOff,
     /// A rule of the owner's takes the place of a statement.
-    #[error("a rule takes the place of what is written, as the owner of the table drop it: ")]
+    #[error("a rule takes the place of what is written; as the owner of the table, drop it: ")]
     Rule,
     /// A trigger of the owner's keeps what is written from being recorded.
     #[error(
-        "a trigger that is not kairanban's stands on a table that is kairanban's alone, as the \
-         owner of the table drop it: "
+        "a trigger that is not kairanban's is on a table that is kairanban's alone; as the owner \
+         of the table, drop it: "
     )]
     ForeignTrigger,
     /// What says nothing of the database: a code that is not known, raised by a trigger.
@@ -191,8 +192,8 @@ impl StoreError {
         })
     }
 
-    /// For what a row, or a trigger of the owner's own, does wrong. An empty sentence counts as not
-    /// given.
+    /// Creates the error for what a row, or a trigger of the owner's own, does wrong. An empty
+    /// sentence counts as none.
     pub(crate) fn refused(sentence: Option<String>, conflict: bool) -> Self {
         Self::Refused(Refusal {
             sentence: sentence.filter(|sentence| !sentence.trim().is_empty()),
@@ -201,8 +202,8 @@ impl StoreError {
         })
     }
 
-    /// For a row that is refused as it is stamped. `said` is the sentence that the database has for
-    /// it, `cause` what administrators see.
+    /// Creates the error for a row that is refused as it is stamped. `said` is the sentence that
+    /// the database has for it, `cause` what administrators see.
     pub(crate) fn stamp_refused(said: Option<String>, cause: String) -> Self {
         Self::Refused(Refusal {
             sentence: Some(said.map_or_else(
@@ -341,9 +342,10 @@ impl From<DieselError> for StoreError {
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // diesel has no kind for those of SQLite.
                 Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
+                // diesel drops the SQLSTATE of Postgres. What runs by `AnyConnection::modify` is
+                // classified by it, in `classified::postgres::of_sqlstate`. Only what does not is
+                // known by its English text; in another language it is a fault of no kind.
                 Kind::Unknown if text == LOCKED_POSTGRES => Self::fault(FaultKind::Locked, text),
-                // The code is unknown here; `AnyConnection::modify` finds out. In a language that
-                // this does not know it is a fault of no kind, with the same text.
                 _ if text.starts_with("permission denied") => {
                     Self::fault(FaultKind::Installation, text)
                 }

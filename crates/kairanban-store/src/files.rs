@@ -69,9 +69,11 @@ fn check_kind(path: &Path, is_folder: bool) -> Result<(), StartError> {
     };
     let path = path.display();
     Err(StartError::Final(if is_folder {
-        format!("{path} is no folder but a {kind}; the database cannot be in it: name another path")
+        format!(
+            "{path} is a {kind}, not a folder, so the database cannot be in it: name another path"
+        )
     } else {
-        format!("{path} is no file but a {kind}: name another path")
+        format!("{path} is a {kind}, not a file: name another path")
     }))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Whatever is wrong with one write costs the others nothing but time. Within the common
 //! transaction a row that the database refuses is left out. What fails later (a deferred trigger,
-//! at the commit) or spoils the transaction for all is found by committing one by one. That is safe
+//! at the commit) or aborts the transaction for all is found by committing one by one. That is safe
 //! as long as the database answered: then nothing of the group was committed.
 //!
 //! A lock that another transaction holds is waited for once in a group, and shortly; writes that
@@ -45,7 +45,7 @@ pub(crate) struct GroupBounds {
 }
 
 impl GroupBounds {
-    /// The same, once a lock was waited for.
+    /// Returns the bounds that are left once a lock was waited for.
     const fn without_lock_wait(self) -> Self {
         Self {
             lock_wait: Duration::ZERO,
@@ -102,7 +102,7 @@ pub(crate) fn commit(
     let all: Vec<_> = writes.iter().collect();
     let left = bounds.deadline.saturating_duration_since(Instant::now());
     let patience = if session.has_one_writer() {
-        // Who does not get its turn would not get it for each by itself either.
+        // If the group does not get its turn, neither would each write by itself.
         left
     } else {
         // The other half is for each by itself.
@@ -201,7 +201,7 @@ fn commit_writes(
 }
 
 /// Runs a group: new topics together, if that goes well; everything else, and what does not, each
-/// under a savepoint. What is tried again comes last, so that it cannot spoil what goes together.
+/// under a savepoint. What is tried again comes last, so that it cannot fail what goes together.
 fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
@@ -231,7 +231,7 @@ fn run_all(
         .iter()
         .map(|write| match write {
             Write::CreateTopic(_) => created.next().map_or_else(
-                || Err(StoreError::Internal("nothing came of a topic".to_owned())),
+                || Err(StoreError::Internal("a topic has no outcome".to_owned())),
                 |created| Ok(created.map(Written::from)),
             ),
             Write::Administer { .. } => alone(connection, write),

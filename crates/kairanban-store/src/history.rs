@@ -21,9 +21,9 @@ use crate::{
 /// The key under which `identity` has how far the log was trimmed.
 const TRIMMED_TO: &str = "trimmed_to";
 
-/// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch
-/// if it was restored. One node at a time: the next finds what this one drew. Returns the newest
-/// place in its log.
+/// Decides whether the database still holds the history that was read up to `known`, and begins a
+/// new epoch if it does not. Returns the newest place in its log. Holds the identity lock, so that
+/// the next node finds the epoch that this one drew.
 pub(crate) fn settle(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
@@ -52,8 +52,8 @@ pub(crate) fn settle(
     })
 }
 
-/// Reads the same on SQLite, or returns `None` if there is something to write: so it waits for no
-/// program that writes. One transaction reads one moment there.
+/// Decides on SQLite what [`settle`] decides, or returns `None` if there is something to write: so
+/// it waits for no program that writes. One transaction reads one moment there.
 pub(crate) fn settled(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,

@@ -275,7 +275,7 @@ struct AlterStatement {
 }
 
 /// Repairs what a restore may have lost on Postgres: how triggers fire, and that our functions are
-/// not for everybody. Waits for the tables at most for `lock_wait`.
+/// not for PUBLIC. Waits for the tables at most for `lock_wait`.
 pub(crate) fn repair(
     connection: &mut AnyConnection,
     lock_wait: Duration,

@@ -206,7 +206,7 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "transaction_stamped",
 ];
 
-/// The names of all tables.
+/// Returns the names of all tables.
 pub(crate) fn table_names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).collect()
 }
@@ -320,6 +320,7 @@ pub(crate) const SQLITE_TRIGGERS: &[&str] = &[
     "tokens_inserted",
     "tokens_updated",
     "tokens_deleted",
+    "browser_sessions_ended",
     "changes_draw",
     "changes_stamp",
     "changes_stamp_within",

@@ -269,7 +269,7 @@ pub(crate) struct CreatedRow {
     /// The id that was drawn for it.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(crate) drawn: Option<i64>,
-    /// The same, if a row with it was written.
+    /// That id, if a row with it was written.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(crate) id: Option<i64>,
 }

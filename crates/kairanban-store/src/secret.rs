@@ -12,7 +12,8 @@ const PREFIX: &str = "kairanban_";
 const TICKET_PREFIX: &str = "kairanban_ticket_";
 const SESSION_PREFIX: &str = "kairanban_session_";
 
-/// The secret of a token, a ticket or a session, as its holder has it. It is shown once and kept nowhere.
+/// The secret of a token, a ticket or a session, as its holder has it. It is shown once and kept
+/// nowhere.
 #[derive(Clone)]
 pub struct Secret(String);
 

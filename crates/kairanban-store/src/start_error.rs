@@ -21,9 +21,9 @@ pub enum StartError {
     Final(String),
 }
 
-/// What the server or libpq refuses for good, in the words of Postgres and PgBouncer, without the
-/// names in quotes; and the next step, if it is not plain. A server that speaks another language is
-/// waited for, and its words are shown at the end.
+/// Lists what the server or libpq refuses for good, in the words of Postgres and PgBouncer, without
+/// the names in quotes; and the next step, if it is not plain. A server that speaks another
+/// language is waited for, and its words are shown at the end.
 const REFUSALS: &[(&str, Option<&str>)] = &[
     (
         "database \"\" does not exist",
@@ -59,7 +59,7 @@ const REFUSALS: &[(&str, Option<&str>)] = &[
     ("invalid", None),
 ];
 
-/// What passes, and what to call it.
+/// Describes a database that may be usable in a while, by the words that it refuses with.
 const STATES: &[(&str, &str)] = &[
     ("starting up", "it is starting"),
     ("not yet accepting", "it is starting"),
@@ -77,7 +77,8 @@ const STATES: &[(&str, &str)] = &[
     ("lock", "another program has locked it"),
 ];
 
-/// What SQLite and Postgres say of tables that others have locked, and of a session that ended.
+/// Lists what SQLite and Postgres say of tables that others have locked, and of a session that
+/// ended.
 const PASSING: &[&str] = &[
     "is locked",
     "lock timeout",
@@ -87,7 +88,7 @@ const PASSING: &[&str] = &[
     "terminating connection",
 ];
 
-/// What SQLite says of a file that it cannot read.
+/// Lists what SQLite says of a file that it cannot read.
 const NO_DATABASE: &[&str] = &[
     "file is not a database",
     "is malformed",
@@ -145,7 +146,7 @@ impl From<StoreError> for StartError {
                 if NO_DATABASE.iter().any(|words| text.contains(words)) =>
             {
                 Self::Final(format!(
-                    "it is no SQLite database, or damaged ({text}): {ANOTHER_FILE}"
+                    "it is not a SQLite database, or it is damaged ({text}): {ANOTHER_FILE}"
                 ))
             }
             other => Self::Final(other.to_string()),

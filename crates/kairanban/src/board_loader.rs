@@ -28,7 +28,7 @@ pub enum LoadError {
     #[error(transparent)]
     Outdated(#[from] OutdatedLoad),
     /// No board has this name: it was deleted or renamed. A change of the log ends its streams.
-    #[error("there is no board {0}")]
+    #[error("no board is named {0}")]
     Gone(BoardName),
     /// It could not be read. The last list counts, if there is one, and is marked by
     /// [`BoardLoader::mark_stale`].

@@ -17,8 +17,9 @@
 //! on the last one that was published. A notification from elsewhere is only a hint, which any
 //! program can send: wrong hints cost at most `limits.empty_reads_per_s` readings.
 //!
-//! **There is one publisher**, and it publishes in the order of revisions, over all boards. Nothing
-//! else publishes, so the order is kept.
+//! **Changes of the log are published by the follower alone**, in the order of revisions, over all
+//! boards. A load that overtakes it, as for a reader, sends the difference under the board's lock
+//! ([`Hub::install_since`]); [`BoardState`](kairanban_core::BoardState) refuses an older one.
 //!
 //! **Every reading begins with the last change that was read before** ([`position`]). If that is
 //! not there any more, the database was restored, and a new epoch begins: memory is cleared, and

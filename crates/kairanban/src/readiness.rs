@@ -106,7 +106,10 @@ impl Readiness {
         if silence > self.silence_max {
             reasons.push((
                 Status::NotReady,
-                format!("the follower has not looked for {} s", silence.as_secs()),
+                format!(
+                    "the change log has not been read for {} s",
+                    silence.as_secs()
+                ),
             ));
         }
         let writer = self.boards.writer_health();
@@ -114,8 +117,8 @@ impl Readiness {
             reasons.push((Status::NotReady, format!("writing does not work: {fault}")));
         } else if let Some(cause) = writer.warning() {
             let reason = format!(
-                "the last write failed by something of the database's owner, such as a trigger: \
-                 {cause}"
+                "the last write failed because of something the database's owner added, such as a \
+                 trigger: {cause}"
             );
             reasons.push((Status::Degraded, reason));
         }

@@ -1,8 +1,8 @@
 //! Compares what is in memory, or was the last time, with what the database holds, board by board
-//! and spread over the interval: rows may have been changed without a revision (by a replica's role, or while the
-//! triggers were off), and nothing else would ever show them. A difference is logged as a change,
-//! once for all nodes, so that all of them read it. Each round begins with the triggers: turning
-//! them off and on again makes them forget that they are for replicas, too.
+//! and spread over the interval: rows may have been changed without a revision (by a replica's
+//! role, or while the triggers were off), and nothing else would ever show them. A difference is
+//! logged as a change, once for all nodes, so that all of them read it. Each round begins with the
+//! triggers: turning them off and on again makes them forget that they are for replicas, too.
 
 mod compared_boards;
 

@@ -232,7 +232,7 @@ fn metrics_listener(config: &Config) -> Result<Option<TcpListener>, ExitError> {
     Ok(Some(listener))
 }
 
-/// Serves metrics, and nothing else, to everybody who reaches the listener.
+/// Serves metrics, and nothing else, to every client that reaches the listener.
 fn serve_metrics(
     listener: TcpListener,
     exposition: Exposition,

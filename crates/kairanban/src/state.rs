@@ -87,7 +87,7 @@ pub struct AppStateInner {
     pub drain: Drain,
     /// Counts requests and their refusals.
     pub requests: RequestMetrics,
-    /// Whether metrics are for everybody.
+    /// Whether every client may read the metrics.
     pub metrics_public: bool,
     /// Composes what `/readyz` reports.
     pub readiness: Readiness,
@@ -127,7 +127,9 @@ impl AppState {
             readiness,
             metrics,
         } = parts;
-        StreamFormat::labels().for_each(|format| metrics.streams.know(format));
+        for format in StreamFormat::all() {
+            metrics.streams.know(format.label());
+        }
         let drain = readiness.drain().clone();
         let (gate, timing) = (
             ClientGate::of_streams(&config.limits),

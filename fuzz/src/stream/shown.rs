@@ -42,10 +42,14 @@ impl Shown {
             .as_ref()
             .filter(|id| format != StreamFormat::Ndjson || !id.is_empty());
         assert_eq!(event.has_id.then_some(&event.last_id), id, "{format:?}");
-        let is_markup = matches!(
-            format,
-            StreamFormat::Html | StreamFormat::HtmlList | StreamFormat::Turbo
-        );
+        let is_markup = match format {
+            StreamFormat::Html | StreamFormat::HtmlList | StreamFormat::Turbo => true,
+            StreamFormat::Tutorial
+            | StreamFormat::List
+            | StreamFormat::Patch
+            | StreamFormat::Ndjson
+            | StreamFormat::Raw => false,
+        };
         match &self.content {
             ShownContent::Json(expected) => {
                 if format != StreamFormat::Ndjson {

@@ -4,7 +4,7 @@
 export interface Topic {
   readonly id: number;
   readonly comment: string;
-  /** Empty if the author gave no name. */
+  /** Empty if the author has no name. */
   readonly author: string;
   readonly created_at: string;
   readonly updated_at: string;

@@ -89,8 +89,9 @@ impl LoadedBoard {
     }
 
     /// Returns whether the history that was read with a later list knows of all in which the lists
-    /// differ, as far as it reaches back. If it does not, rows changed without a revision. Unless it
-    /// does, no reader from before the later list is served by it, nor by what is read of it later.
+    /// differ, as far as it reaches back. If it does not, rows changed without a revision. Unless
+    /// it does, no reader from before the later list is served by it, nor by what is read of it
+    /// later.
     fn is_logged(&mut self, later: &Snapshot) -> bool {
         self.replay_buffer.raise_floor(self.trusted_from);
         let is_logged = self.snapshot.is_followed_by(later, &self.replay_buffer);

@@ -275,8 +275,8 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         }
         // A rule of the owner's leaves nothing to return, for any topic.
         (_, "0A000") if text.contains("RETURNING") => StoreError::fault(FaultKind::Rule, text),
-        // "cached plan must not change result type": the schema has just been changed.
         (_, "55P03") => StoreError::fault(FaultKind::Locked, text),
+        // 0A000, "cached plan must not change result type": the schema has just been changed.
         ("40" | "55", _) | (_, "57014" | "0A000") => StoreError::fault(FaultKind::Busy, text),
         (_, "25006") => StoreError::fault(FaultKind::ReadOnly, text),
         (_, "53100") => StoreError::fault(FaultKind::Full, text),

@@ -22,7 +22,7 @@ use crate::{
 const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), \
      true), stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
 
-/// 0 would be no limit.
+/// Returns the milliseconds of a time limit, at least 1: 0 would be no limit.
 fn millis(time: Duration) -> u128 {
     time.as_millis().max(1)
 }
@@ -87,8 +87,8 @@ impl AnyConnection {
         }
     }
 
-    /// Lets the commit notify the servers, as that of another program does: no server of this process
-    /// signals it. Those of SQLite look at the file.
+    /// Lets the commit notify the servers, as that of another program does: no server of this
+    /// process signals it. Those of SQLite look at the file.
     pub(crate) fn announce_commit(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
@@ -229,8 +229,8 @@ impl AnyConnection {
         }
     }
 
-    /// Keeps others from changing a topic until the end of the transaction: what is read of it after
-    /// that is what a write finds. SQLite has one writer at a time.
+    /// Keeps others from changing a topic until the end of the transaction: what is read of it
+    /// after that is what a write finds. SQLite has one writer at a time.
     pub(crate) fn lock_topic(&mut self, id: TopicId) -> Result<(), StoreError> {
         match self {
             // As an UPDATE locks it: rows of other tables may refer to it meanwhile.

@@ -126,7 +126,7 @@ fn commit_one(
     let (committed, mut answers) = commit_writes(session, &[write], patience, bounds, run_each)?;
     let answer = answers
         .pop()
-        .unwrap_or_else(|| Err(StoreError::Internal("nothing came of a write".to_owned())));
+        .unwrap_or_else(|| Err(StoreError::Internal("a write has no outcome".to_owned())));
     Ok((committed, answer))
 }
 

@@ -342,7 +342,7 @@ fn insert_together(
             Some(_) => Ok(id.map(TopicId)),
             // Alone, each row says which id it has.
             None => Err(StoreError::Internal(
-                "a trigger of the database gave a topic another id".to_owned(),
+                "a trigger of the database set another id for a topic".to_owned(),
             )),
         })
         .collect()

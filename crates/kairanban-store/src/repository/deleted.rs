@@ -121,7 +121,7 @@ pub(crate) fn expire_undo(
     Ok(diesel::delete(rows).execute(connection)?)
 }
 
-/// Whether a topic was deleted after `since`, so that it can be restored.
+/// Selects topics that were deleted after `since`, and so can be restored.
 #[diesel::dsl::auto_type]
 fn is_restorable(since: DatabaseTime) -> _ {
     kept::deleted_at.gt(since)

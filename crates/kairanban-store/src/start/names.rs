@@ -98,8 +98,8 @@ pub(super) fn check_free(
     )))
 }
 
-/// Returns the versions of the pending migrations if all that they make is there: then they ran, and
-/// their rows are lost.
+/// Returns the versions of the pending migrations if all that they make is there: then they ran,
+/// and their rows are lost.
 fn not_noted(
     migrations: &[(&'static str, &'static str)],
     pending: &[String],

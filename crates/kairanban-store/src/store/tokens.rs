@@ -169,8 +169,8 @@ impl Store {
         })
     }
 
-    /// Writes, and what of that the log has to show, in a transaction that the servers are notified
-    /// of.
+    /// Commits what `work` writes, in a transaction that the servers are notified of. `work` also
+    /// returns what of that the log has to show.
     fn announced<T>(
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<(T, Changed), StoreError>,

@@ -1,5 +1,6 @@
 //! What each kind of role can do on Postgres: a server and a plain writer with the published
-//! grants, a role without rights, and the owner of another schema. Asked of every object of ours that there is.
+//! grants, a role without rights, and the owner of another schema. Asked of every object of ours
+//! that there is.
 
 mod accesses;
 mod attacks;
@@ -197,8 +198,8 @@ fn a_dump_and_commits_do_not_wait_for_each_other() {
 #[test]
 fn the_lock_of_migrations_keeps_no_server_from_starting() {
     let place = Place::new(DatabaseKind::Postgres);
-    let mut anybody = place.foreign();
-    anybody.run(
+    let mut any_role = place.foreign();
+    any_role.run(
         "SELECT pg_advisory_lock(hashtextextended('kairanban migrate ' || current_schema(), 0))",
     );
     for undone in ["SELECT 1", "DELETE FROM boards WHERE name = 'main'"] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kairanban_core::{BoardName, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, BoardEdit, NewToken, Secret, StoreError, Write, WriteResult, mend,
+    AdminCommand, BoardEdit, NewSession, NewToken, Secret, StoreError, Write, WriteResult, mend,
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         DatabaseKind, Place, TIMEOUTS, administer, create, delete_topic, edit_topic, main, post,
         post_once, restore_topic, run,
     },
+    tokens::make_token,
 };
 
 crate::on_both!(
@@ -28,6 +29,8 @@ struct Scene {
     live: TopicId,
     deleted: TopicId,
     token: i64,
+    /// A session of another token, and its secret.
+    session: (i64, String),
 }
 
 impl Scene {
@@ -43,8 +46,24 @@ impl Scene {
             live,
             deleted,
             token: token.expect("a token"),
+            session: begin_session(place),
         }
     }
+}
+
+fn begin_session(place: &Place) -> (i64, String) {
+    let found = place.store.find_tokens(&[make_token(place, None)]);
+    let token = found.expect("read").pop().flatten().expect("a token");
+    let secret = Secret::session().expect("random");
+    let new = NewSession {
+        token: &token,
+        secret: &secret,
+        age_max: Duration::from_secs(3_600),
+        alive_max: 1,
+    };
+    place.store.create_session(new).expect("a session");
+    let listed = place.store.sessions(0, 1).expect("a list");
+    (listed.rows[0].id, secret.reveal().to_owned())
 }
 
 /// A write, and the triggers that log it.
@@ -67,8 +86,8 @@ const fn case(
     }
 }
 
-/// What a post takes, too, comes first.
-const CASES: [Case; 9] = [
+/// What a post takes, too, comes first. [`place_of`] has each kind of write.
+const CASES: [Case; 10] = [
     case(
         |_| post("unseen"),
         &[("topics", "topics_inserted")],
@@ -122,7 +141,33 @@ const CASES: [Case; 9] = [
         &[("tokens", "tokens_changed")],
         &["tokens_updated"],
     ),
+    case(
+        |scene| {
+            let (id, _) = scene.session;
+            administer(AdminCommand::EndSession { id })
+        },
+        &[("browser_sessions", "browser_sessions_ended")],
+        &["browser_sessions_ended"],
+    ),
 ];
+
+/// Returns the place in [`CASES`] of a kind of write, so that each new kind is given a case.
+const fn place_of(write: &Write) -> usize {
+    match write {
+        Write::CreateTopic(_) => 0,
+        Write::Administer { command, .. } => match command {
+            AdminCommand::RestoreTopic { .. } => 1,
+            AdminCommand::UpdateTopic { .. } => 2,
+            AdminCommand::DeleteTopic { .. } => 3,
+            AdminCommand::CreateBoard { .. } => 4,
+            AdminCommand::UpdateBoard { .. } => 5,
+            AdminCommand::DeleteBoard { .. } => 6,
+            AdminCommand::CreateToken { .. } => 7,
+            AdminCommand::RevokeToken { .. } => 8,
+            AdminCommand::EndSession { .. } => 9,
+        },
+    }
+}
 
 fn name(text: &str) -> BoardName {
     text.parse().expect("a name")
@@ -199,6 +244,7 @@ fn rows(place: &Place) -> String {
         "SELECT (SELECT count(*) || ' ' || sum(length(comment)) FROM topics) \
          || ', ' || (SELECT count(*) || ' ' || sum(length(title)) FROM boards) \
          || ', ' || (SELECT count(*) || ' ' || count(revoked_at) FROM tokens) \
+         || ', ' || (SELECT count(*) FROM browser_sessions) \
          || ', ' || (SELECT count(*) FROM deleted_topics) || ', ' || (SELECT count(*) FROM audit) \
          || ', ' || (SELECT count(*) FROM changes WHERE {no_revision})"
     ))
@@ -221,7 +267,9 @@ fn whatever_draws_no_revision_is_rolled_back(place: &Place) {
         for off in ways {
             off(case, place);
             let before = rows(place);
-            assert_refused(run(writer.write((case.write)(&scene))), what);
+            let write = (case.write)(&scene);
+            assert_eq!(place_of(&write), what);
+            assert_refused(run(writer.write(write)), what);
             assert_eq!(rows(place), before, "{what}");
             turn_on(place);
         }
@@ -279,9 +327,9 @@ fn the_terminal_and_the_archiver_write_nothing_unlogged(place: &Place) {
     // On Postgres one trigger logs all that happens to tokens.
     let of_tokens = match place.kind {
         DatabaseKind::Postgres => &CASES[7..8],
-        DatabaseKind::Sqlite => &CASES[7..],
+        DatabaseKind::Sqlite => &CASES[7..9],
     };
-    for case in of_tokens.iter().chain([&CASES[2]]) {
+    for case in of_tokens.iter().chain([&CASES[2], &CASES[9]]) {
         case.turn_off(place);
     }
     let before = rows(place);
@@ -289,6 +337,7 @@ fn the_terminal_and_the_archiver_write_nothing_unlogged(place: &Place) {
     assert_refused(place.store.create_token(&new_token(), &secret), 0);
     assert_refused(place.store.revoke_token(scene.token), 1);
     assert_refused(place.store.archive(&main(), 10), 2);
+    assert_refused(place.store.end_session(&scene.session.1), 9);
     assert_eq!(rows(place), before);
     let archived = place
         .foreign()

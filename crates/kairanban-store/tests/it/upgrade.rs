@@ -108,7 +108,7 @@ const TIMES: [(&str, &str); 4] = [
     ("10000-01-01", "9999-12-31"),
 ];
 
-/// What the count of mended rows says of [`spoil`].
+/// What the count of mended rows says of [`corrupt`].
 const COUNTS: [&str; 15] = [
     "4 of boards.created_at",
     "4 of tokens.created_at",
@@ -128,7 +128,7 @@ const COUNTS: [&str; 15] = [
 ];
 
 /// Writes each kind of row that the new constraints refuse.
-fn spoil(foreign: &mut Foreign) {
+fn corrupt(foreign: &mut Foreign) {
     foreign.run(
         "INSERT INTO topics (board_id, comment) SELECT 1, 'c' || g FROM generate_series(1, 3) g",
     );
@@ -187,7 +187,7 @@ fn assert_mended(foreign: &mut Foreign) {
 #[test]
 fn rows_of_every_bad_kind_are_mended_and_counted() {
     let (url, mut foreign) = before();
-    spoil(&mut foreign);
+    corrupt(&mut foreign);
     // By hand, or the server has taken the count into its log.
     foreign.run(&format!(
         "BEGIN; {UP}; INSERT INTO __diesel_schema_migrations VALUES ('20261125000000'); COMMIT"

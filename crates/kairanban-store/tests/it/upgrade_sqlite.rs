@@ -67,7 +67,7 @@ fn old_database(path: &std::path::Path) -> SqliteConnection {
 }
 
 /// Writes rows that the new constraints refuse.
-fn spoil(old: &mut SqliteConnection) {
+fn corrupt(old: &mut SqliteConnection) {
     run(old, "PRAGMA ignore_check_constraints = ON");
     // A row of its own for each bad value of each column; those with one row are changed in turn.
     for (n, time) in BAD_TIMES.iter().enumerate() {
@@ -175,7 +175,7 @@ fn an_older_database_is_mended_and_keeps_what_others_hung_on_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("board.db");
     let mut old = old_database(&path);
-    spoil(&mut old);
+    corrupt(&mut old);
     let address = DatabaseAddress::Sqlite(path);
     migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
     assert_mended(&mut old);

@@ -56,13 +56,12 @@ fn unknown(argument: Option<String>, alike: Option<String>) -> String {
         .map_or(String::new(), |index| format!(" {}", index + 1));
     let hint = match alike {
         _ if argument.contains("://") => {
-            "; a database URL stands behind --database-url, that of a server behind --url"
-                .to_owned()
+            "; a database URL is given by --database-url, that of a server by --url".to_owned()
         }
         Some(alike) => format!("; did you mean {alike}?"),
         None => String::new(),
     };
-    format!("argument{place} is neither a command nor an option that can stand there{hint}")
+    format!("argument{place} is neither a command nor an option that can be used there{hint}")
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {

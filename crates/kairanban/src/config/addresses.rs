@@ -104,7 +104,7 @@ impl Config {
         address.map_err(|_| {
             ConfigError::invalid(
                 "metrics.listen",
-                "is no address; write an IP address and a port, as in 127.0.0.1:9464",
+                "is not an address; write an IP address and a port, as in 127.0.0.1:9464",
             )
         })
     }

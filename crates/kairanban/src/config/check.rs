@@ -24,7 +24,7 @@ impl Config {
             .position(|text| origin(text).is_none())
         {
             let reason = format!(
-                "entry {} is no origin; write https://host or http://host:port, without a path",
+                "entry {} is not an origin; write https://host or http://host:port, without a path",
                 place + 1
             );
             return Err(ConfigError::invalid("cors.origins", reason));
@@ -32,7 +32,7 @@ impl Config {
         if !self.server.public_url.is_empty() && self.public_origin().is_none() {
             return Err(ConfigError::invalid(
                 "server.public_url",
-                "is no address of a site; write https://host or http://host:port, without a path",
+                "is not the address of a site; write https://host or http://host:port, without a path",
             ));
         }
         if let Some(place) = self
@@ -44,7 +44,7 @@ impl Config {
             return Err(ConfigError::invalid(
                 "server.hosts",
                 format!(
-                    "entry {} is no name of a host; write it without a port",
+                    "entry {} is not a host name; write it without a port",
                     place + 1
                 ),
             ));

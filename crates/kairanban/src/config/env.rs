@@ -96,7 +96,7 @@ impl Environment {
             {
                 return Err(ConfigError::unreadable(
                     name,
-                    format!("stands beside {base}; only one of them can count"),
+                    format!("is set beside {base}; only one of them can count"),
                 ));
             }
             let is_set_by_file = ours
@@ -154,7 +154,7 @@ fn unknown(name: &str, layers: &Layers) -> ConfigError {
     } else {
         suggestion(name, known.iter().map(String::as_str))
     };
-    ConfigError::unreadable(name, format!("is no variable of kairanban{hint}"))
+    ConfigError::unreadable(name, format!("is not a variable of kairanban{hint}"))
 }
 
 /// Returns the value of the variable, or the text of the file that it names.

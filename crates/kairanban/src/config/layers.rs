@@ -74,7 +74,7 @@ impl Layers {
             // The parser's own words would quote the line.
             lines.error(
                 error.span().map_or(0, |span| span.start),
-                "this is no TOML; a text stands in quotes, as in key = \"text\"",
+                "this is not TOML; put texts in quotes, as in key = \"text\"",
             )
         })?;
         // In the order of their lines, so that the first mistake is named.
@@ -260,10 +260,10 @@ fn by_line<'t, 'f>(
 
 fn kind(value: &Value) -> &'static str {
     match value {
-        Value::String(_) => "is a text, in quotes",
-        Value::Integer(_) => "is a whole number",
-        Value::Boolean(_) => "is true or false",
-        _ => "is a list of texts, as in [\"a\", \"b\"]",
+        Value::String(_) => "must be a text, in quotes",
+        Value::Integer(_) => "must be a whole number",
+        Value::Boolean(_) => "must be true or false",
+        _ => "must be a list of texts, as in [\"a\", \"b\"]",
     }
 }
 

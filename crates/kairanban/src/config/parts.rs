@@ -72,7 +72,7 @@ impl Config {
         self.board.time_zone.parse().map_err(|_| {
             ConfigError::invalid(
                 "board.time_zone",
-                "is no time zone; write one of the tz database, as in Asia/Tokyo",
+                "is not a time zone; write one of the tz database, as in Asia/Tokyo",
             )
         })
     }

@@ -292,9 +292,9 @@ sections! {
     }
     /// Settings of who may read metrics.
     struct MetricsSettings {
-        /// Whether they are for everybody.
+        /// Whether every client may read them.
         public: bool,
-        /// A second address that serves them, to everybody who reaches it.
+        /// A second address that serves them, to every client that reaches it.
         listen: String,
     }
     /// Settings of limits, for one client and for all.

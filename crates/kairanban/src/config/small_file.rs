@@ -15,7 +15,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
         .map_err(|error| cannot(&error))?
         .is_file()
     {
-        return Err("cannot be read: it is no regular file".to_owned());
+        return Err("cannot be read: it is not a regular file".to_owned());
     }
     let mut text = String::new();
     fs::File::open(path)

@@ -163,9 +163,9 @@ fn files_are_small_and_regular() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo").success());
     for (path, reason) in [
-        (std::path::Path::new("/dev/zero"), "no regular file"),
-        (&pipe, "no regular file"),
-        (folder.path(), "no regular file"),
+        (std::path::Path::new("/dev/zero"), "not a regular file"),
+        (&pipe, "not a regular file"),
+        (folder.path(), "not a regular file"),
         (&long, "too long"),
     ] {
         let text = path.to_string_lossy().into_owned();

@@ -259,9 +259,9 @@ impl StreamFormat {
         rows.filter_map(|row| row.name).collect()
     }
 
-    /// Returns the names of all formats, as [`label`](Self::label) does.
-    pub fn labels() -> impl Iterator<Item = &'static str> {
-        FORMATS.iter().map(|row| row.format.label())
+    /// Returns all formats, in the order of their table.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|row| row.format)
     }
 
     /// Returns the name of the format in metrics and logs.

@@ -24,7 +24,7 @@ pub struct TopicView<'a> {
     #[serde(serialize_with = "rfc3339_or_null")]
     #[schema(required)]
     edited_at: Option<DateTime<Utc>>,
-    /// That of its newest change.
+    /// The revision of its newest change.
     #[schema(value_type = i64, minimum = 0)]
     revision: Revision,
 }

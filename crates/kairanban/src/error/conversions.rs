@@ -31,9 +31,7 @@ impl From<StoreError> for ApiError {
             StoreError::KeyInUse => Self::Unavailable { cause: sentence },
             StoreError::Fault(fault) => Self::NotWritten {
                 why: match fault.kind {
-                    FaultKind::Locked => {
-                        "another transaction of the database holds what this changes"
-                    }
+                    FaultKind::Locked => "another transaction has locked what this would change",
                     _ => "the board cannot be written now",
                 },
                 cause: fault.to_string(),

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// At most one line in a second: every client that finds the database away connects again.
-static OUTAGES: LogThrottle = LogThrottle::new(Duration::from_secs(1));
+static REFUSED_STREAMS: LogThrottle = LogThrottle::new(Duration::from_secs(1));
 
 /// The outcome of asking for a stream.
 pub(super) enum Admission<T> {
@@ -96,7 +96,7 @@ pub(super) fn admit_long_poll(
 }
 
 fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
-    if let Some(suppressed) = OUTAGES.allow() {
+    if let Some(suppressed) = REFUSED_STREAMS.allow() {
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }

@@ -25,7 +25,7 @@ pub async fn get_readyz(state: Data<AppState>) -> HttpResponse {
         .json(report)
 }
 
-/// `GET /version`: what the program is.
+/// Answers `GET /version`: what the program is.
 pub async fn get_version(state: Data<AppState>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(("Cache-Control", "no-store"))

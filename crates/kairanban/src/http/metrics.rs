@@ -18,7 +18,7 @@ use crate::{
     state::AppState,
 };
 
-/// `GET /metrics`, for administrators or for everybody.
+/// Answers `GET /metrics`, for administrators or for every client.
 ///
 /// # Errors
 /// Without a token for it, unless `metrics.public` is set.
@@ -33,7 +33,8 @@ pub async fn get_metrics(
     expose(exposition).await
 }
 
-/// `GET /metrics` at an address of its own (`metrics.listen`), for everybody who reaches it.
+/// Answers `GET /metrics` at an address of its own (`metrics.listen`), for every client that
+/// reaches it.
 ///
 /// # Errors
 /// If the metrics cannot be written.

@@ -97,7 +97,9 @@ impl StreamQuery {
                 let names = one_of(&StreamFormat::names(boards));
                 let detail = match boards {
                     BoardsOfStream::One => format!("format must be {names}"),
-                    BoardsOfStream::Several => format!("the format of several boards is {names}"),
+                    BoardsOfStream::Several => {
+                        format!("a stream of several boards can have the format {names}")
+                    }
                 };
                 ApiError::unreadable_at("format", detail)
             }),
@@ -130,8 +132,8 @@ impl StreamQuery {
         ))
     }
 
-    /// Does the same, and compresses the stream if the client asks for that and accepts it. Never
-    /// unasked: proxies between would hold back what they unpack.
+    /// Creates the encoder of a stream, which compresses if the client asks for that and accepts
+    /// it. Never unasked: proxies between would hold back what they unpack.
     ///
     /// # Errors
     /// As [`encoder`](Self::encoder), or if there is no such compression.
@@ -146,10 +148,7 @@ impl StreamQuery {
             None => false,
             Some("gzip") => accept::allows_gzip(request),
             Some(_) => {
-                return Err(ApiError::unreadable_at(
-                    "compress",
-                    "a stream can be compressed by gzip",
-                ));
+                return Err(ApiError::unreadable_at("compress", "compress must be gzip"));
             }
         };
         Ok(encoder)

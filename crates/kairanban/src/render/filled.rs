@@ -121,7 +121,7 @@ pub struct RenderedPage {
     frame: [Bytes; 2],
     /// What fills the gap.
     fill: Bytes,
-    /// The same, compressed before; `None` if it was not.
+    /// What fills the gap, compressed before; `None` if it was not.
     packed_fill: Option<Bytes>,
 }
 

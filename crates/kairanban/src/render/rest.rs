@@ -28,14 +28,14 @@ pub struct BoardSummary<'a> {
     name: &'a str,
     /// The title; empty if it has none.
     title: &'a str,
-    /// Who may read it: everybody (`open`), or clients with a token for it (`token`).
+    /// Who may read it: every client (`open`), or clients with a token for it (`token`).
     #[schema(value_type = ReadPolicySchema)]
     read: &'static str,
-    /// Who may post on it: everybody who may read it, clients with a token for it, or no client
+    /// Who may post on it: every client that may read it, clients with a token for it, or no client
     /// (`closed`).
     #[schema(value_type = PostPolicySchema)]
     post: &'static str,
-    /// That of its newest change.
+    /// The revision of its newest change.
     #[schema(value_type = i64, minimum = 0)]
     revision: Revision,
     /// How many it has that are not archived.
@@ -104,7 +104,7 @@ pub struct TokenView<'a> {
     /// When it was revoked.
     #[serde(serialize_with = "rfc3339_or_null")]
     revoked_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// When it was last used, to the minute; null if it was never used.
     #[serde(serialize_with = "rfc3339_or_null")]
     last_used_at: Option<DateTime<Utc>>,
 }
@@ -194,7 +194,7 @@ pub struct SessionView<'a> {
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "rfc3339")]
     expires_at: DateTime<Utc>,
-    /// To the minute; null if it never was.
+    /// When it was last used, to the minute; null if it was never used.
     #[serde(serialize_with = "rfc3339_or_null")]
     last_used_at: Option<DateTime<Utc>>,
 }

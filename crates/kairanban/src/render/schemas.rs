@@ -40,9 +40,9 @@ text_schemas! {
     BoardNameSchema as "BoardName" = text(BoardName::pattern());
     /// The title of a board, in one line. White space at its ends is removed, and does not count.
     BoardTitleSchema as "BoardTitle" = text(BoardTitle::pattern());
-    /// Who may read a board: everybody, or clients with a token for it.
+    /// Who may read a board: every client, or those with a token for it.
     ReadPolicySchema as "ReadPolicy" = word(ReadPolicy::ALL.map(ReadPolicy::as_str));
-    /// Who may post on a board: everybody who may read it, clients with a token for it, or no
+    /// Who may post on a board: every client that may read it, clients with a token for it, or no
     /// client.
     PostPolicySchema as "PostPolicy" = word(PostPolicy::ALL.map(PostPolicy::as_str));
     /// The text of a topic. White space at its ends is removed, and does not count; a line end

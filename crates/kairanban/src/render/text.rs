@@ -5,7 +5,7 @@ use kairanban_core::Snapshot;
 
 use crate::encode::TEXT_SLOT;
 
-/// Renders a topic in a line, further lines of its comment indented; once for everybody.
+/// Renders a topic in a line, further lines of its comment indented; once for all readers.
 #[must_use]
 pub fn live_list(snapshot: &Snapshot) -> Bytes {
     snapshot.wire_cache().get_or_encode(TEXT_SLOT, || {

@@ -148,7 +148,7 @@ impl BoardService {
         }
         let mut _watching = None;
         for _ in 0..LOADS_MAX {
-            // The holder of the lock before may have loaded it.
+            // Another reader may have loaded it while this one waited for the lock.
             if self.is_current(channel) {
                 return Ok(());
             }

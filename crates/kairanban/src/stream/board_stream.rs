@@ -107,7 +107,7 @@ fn push_list(
     reset: Option<ResetReason>,
 ) {
     if let Some(reason) = reset {
-        life.push_reset(reason);
+        life.push_reset(reason, Some(snapshot.board()), life.encoder.reset(reason));
     }
     life.push(match since {
         Some(since) => life.encoder.snapshot_since(snapshot, since),

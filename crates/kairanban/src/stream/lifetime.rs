@@ -7,8 +7,9 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use kairanban_core::{Delivery, ResetReason, Step};
+use kairanban_core::{BoardName, Delivery, ResetReason, Step};
 use serde::Serialize;
 
 use super::{
@@ -175,11 +176,22 @@ impl StreamLifetime {
         }
     }
 
-    /// Queues `reset`, and logs why: operators look for the reason here.
-    pub(super) fn push_reset(&mut self, reason: ResetReason) {
-        tracing::debug!(reason = reason.as_str(), "a reader is sent the whole list");
+    /// Queues a `reset`, and logs why: operators look for the reason here. `board` is the one that
+    /// caused it; `None` if a stream of several begins with it.
+    pub(super) fn push_reset(
+        &mut self,
+        reason: ResetReason,
+        board: Option<&BoardName>,
+        reset: Bytes,
+    ) {
+        let board = board.map(tracing::field::display);
+        tracing::debug!(
+            board,
+            reason = reason.as_str(),
+            "a reader is sent the whole list"
+        );
         self.deps.metrics.reset(reason);
-        self.push(self.encoder.reset(reason));
+        self.push(reset);
     }
 
     fn next(&mut self) -> Next {

@@ -55,7 +55,7 @@ impl MultiBoardStream {
         life.deps.metrics.began(void.iter().chain(openings));
         life.push(life.encoder.retry(life.deps.timing.retry()));
         if let Some(reason) = opening.reset {
-            life.push_reset(reason);
+            life.push_reset(reason, None, life.encoder.reset(reason));
         }
         for OpenedBoard {
             opening, snapshot, ..
@@ -109,14 +109,13 @@ impl MultiBoardStream {
 
     fn push_snapshot(&mut self, snapshot: &Snapshot, reset: Option<ResetReason>) {
         if let Some(reason) = reset {
-            if reason.is_of_all_boards() {
-                self.life.push_reset(reason);
+            let (board, encoder) = (snapshot.board(), &self.life.encoder);
+            let reset = if reason.is_of_all_boards() {
+                encoder.reset(reason)
             } else {
-                let board = snapshot.board();
-                self.life.deps.metrics.reset(reason);
-                tracing::debug!(%board, reason = reason.as_str(), "a reader is sent a whole list");
-                self.life.push(self.life.encoder.board_reset(board, reason));
-            }
+                encoder.board_reset(board, reason)
+            };
+            self.life.push_reset(reason, Some(board), reset);
         }
         let list = self.life.encoder.board_snapshot(snapshot);
         self.life.push(list);

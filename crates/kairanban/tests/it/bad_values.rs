@@ -14,8 +14,8 @@ use std::{
 use crate::{node::Database, wire};
 use story::{
     ColumnKind::{Flag, Number, Text, Time},
-    PATIENCE, POSTGRES_NUMBERS, POSTGRES_TEXTS, POSTGRES_TIMES, ROWS, SQLITE_VALUES, Story, rows,
-    spoil_all,
+    PATIENCE, POSTGRES_NUMBERS, POSTGRES_TEXTS, POSTGRES_TIMES, ROWS, SQLITE_VALUES, Story,
+    corrupt_all, rows,
 };
 
 crate::on_both!(
@@ -49,10 +49,10 @@ fn of_topics(database: Database) {
         ("board_id", Number),
         ("id", Number),
     ];
-    spoil_all(&mut story, "topics", &columns, |n| {
+    corrupt_all(&mut story, "topics", &columns, |n| {
         format!("author = 'victim{n}'")
     });
-    story.spoil("topics", "author", &Text, |n| {
+    story.corrupt("topics", "author", &Text, |n| {
         format!("author = 'victim{n}'")
     });
     story.check("topics.author");
@@ -70,10 +70,10 @@ fn of_boards(database: Database) {
         ("name", Text),
         ("id", Number),
     ];
-    spoil_all(&mut story, "boards", &columns, |n| {
+    corrupt_all(&mut story, "boards", &columns, |n| {
         format!("title = 'victim{n}'")
     });
-    story.spoil("boards", "title", &Text, |n| format!("title = 'victim{n}'"));
+    story.corrupt("boards", "title", &Text, |n| format!("title = 'victim{n}'"));
     story.check("boards.title");
 }
 
@@ -96,10 +96,10 @@ fn of_tokens(database: Database) {
         ("digest", Text),
         ("id", Number),
     ];
-    spoil_all(&mut story, "tokens", &columns, |n| {
+    corrupt_all(&mut story, "tokens", &columns, |n| {
         format!("name = 'victim{n}'")
     });
-    story.spoil("tokens", "name", &Text, |n| format!("name = 'victim{n}'"));
+    story.corrupt("tokens", "name", &Text, |n| format!("name = 'victim{n}'"));
     story.check("tokens.name");
     assert_eq!(
         story
@@ -157,10 +157,10 @@ fn of_tickets(database: Database) {
         ("token_id", Number),
         ("board_id", Number),
     ];
-    spoil_all(&mut story, "tickets", &columns, |n| {
+    corrupt_all(&mut story, "tickets", &columns, |n| {
         format!("digest = 'd{n}'")
     });
-    story.spoil("tickets", "digest", &Text, |n| format!("digest = 'd{n}'"));
+    story.corrupt("tickets", "digest", &Text, |n| format!("digest = 'd{n}'"));
     story.check("tickets.digest");
 }
 
@@ -215,7 +215,7 @@ fn of_browser_sessions(database: Database) {
         ("last_used_at", Time),
         ("token_id", Number),
     ];
-    spoil_all(&mut story, "browser_sessions", &columns, |n| {
+    corrupt_all(&mut story, "browser_sessions", &columns, |n| {
         format!("digest = 'd{n}'")
     });
     let listed = story
@@ -223,7 +223,7 @@ fn of_browser_sessions(database: Database) {
         .send_as("GET", "/api/v1/sessions", &story.admin, &[], "");
     assert_eq!(listed.status, 200, "{listed:?}");
     for column in ["token_digest", "digest"] {
-        story.spoil("browser_sessions", column, &Text, |n| {
+        story.corrupt("browser_sessions", column, &Text, |n| {
             format!("digest = 'd{n}'")
         });
     }
@@ -236,7 +236,7 @@ fn of_idempotency_keys(database: Database) {
         "INSERT INTO idempotency (board_id, key, request, topic_id) VALUES (1, 'k{n}', 'r', 1)",
     ));
     let columns = [("request", Text), ("topic_id", Number), ("used_at", Time)];
-    spoil_all(&mut story, "idempotency", &columns, |n| {
+    corrupt_all(&mut story, "idempotency", &columns, |n| {
         format!("key = 'k{n}'")
     });
     // A client that uses the key is answered for good, and alone.
@@ -257,7 +257,7 @@ fn of_idempotency_keys(database: Database) {
             answer.body
         );
     }
-    story.spoil("idempotency", "key", &Text, |n| format!("key = 'k{n}'"));
+    story.corrupt("idempotency", "key", &Text, |n| format!("key = 'k{n}'"));
     story.check("idempotency.key");
 }
 
@@ -273,10 +273,10 @@ fn of_the_audit(database: Database) {
         ("board", Text),
         ("subject", Number),
     ];
-    spoil_all(&mut story, "audit", &columns, |n| {
+    corrupt_all(&mut story, "audit", &columns, |n| {
         format!("action = 'victim{n}'")
     });
-    story.spoil("audit", "action", &Text, |n| {
+    story.corrupt("audit", "action", &Text, |n| {
         format!("action = 'victim{n}'")
     });
     story.check("audit.action");
@@ -298,7 +298,7 @@ fn of_deleted_topics(database: Database) {
         ("edited_at", Time),
         ("deleted_at", Time),
     ];
-    spoil_all(&mut story, "deleted_topics", &columns, |n| {
+    corrupt_all(&mut story, "deleted_topics", &columns, |n| {
         format!("id = 1000 + {n}")
     });
     for n in 0..ROWS {
@@ -331,7 +331,7 @@ fn of_the_log(database: Database) {
     ];
     let row = "(SELECT id FROM changes WHERE board_id = (SELECT id FROM boards \
         WHERE name = 'victim') ORDER BY id LIMIT 1 OFFSET";
-    spoil_all(&mut story, "changes", &columns, |n| {
+    corrupt_all(&mut story, "changes", &columns, |n| {
         format!("id = {row} {n})")
     });
     if !story.database.is_postgres() {

@@ -1,4 +1,4 @@
-//! What anybody may cause costs a bounded number of readings of the database: names that are no
+//! What any client may cause costs a bounded number of readings of the database: names that are no
 //! boards, notifications that nothing was committed for, cursors from the future, and starts of
 //! streams that lie far back.
 

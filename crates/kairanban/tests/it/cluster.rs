@@ -25,7 +25,7 @@ impl Cluster {
         Self::start_in(tempfile::tempdir().expect("a folder"))
     }
 
-    /// The same, in a folder of the caller's choice.
+    /// Starts it in a folder of the caller's choice.
     pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
             .expect("a Postgres; scripts/test installs it")

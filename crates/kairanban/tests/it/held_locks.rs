@@ -185,7 +185,7 @@ fn a_write_that_waits_too_long_is_answered_alone() {
             case.held
         );
         assert!(
-            answer.body.contains("another transaction of the database"),
+            answer.body.contains("another transaction has locked"),
             "{}: {answer:?}",
             case.held
         );

@@ -178,7 +178,7 @@ fn a_secret_that_is_given_twice_is_named() {
     ];
     let (code, said) = Logged::ended(&["config", "check"], &both);
     assert!(
-        code == Some(78) && said.contains("DATABASE_URL_FILE: stands beside DATABASE_URL"),
+        code == Some(78) && said.contains("DATABASE_URL_FILE: is set beside DATABASE_URL"),
         "{said}"
     );
 }

@@ -49,7 +49,7 @@ fn try_sign_in(node: &Node, token: &str, next: &str, headers: &[(&str, &str)]) -
 }
 
 /// Signs in. Returns what the browser sends from then on.
-fn sign_in(node: &Node, token: &str) -> String {
+pub(crate) fn sign_in(node: &Node, token: &str) -> String {
     let answer = try_sign_in(node, token, "/", &[]);
     assert_eq!(answer.status, 303, "{answer:?}");
     cookie(&answer)

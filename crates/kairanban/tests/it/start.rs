@@ -265,7 +265,7 @@ const SETTINGS: &str = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY n
     'synchronous_commit', 'client_min_messages', 'jit', 'search_path', 'DateStyle', \
     'default_transaction_isolation');";
 
-/// Asks with many sessions at a time, each with a backend of its own: none of the pool's is left out.
+/// Asks with many sessions at a time, each with a backend of its own: that covers the whole pool.
 #[track_caller]
 fn assert_settings(pooled: &str, usual: &str, when: &str) {
     let strangers: Vec<_> = (0..8)

@@ -129,7 +129,7 @@ fn a_follower_that_is_stuck_is_not_ready() {
     );
     node.wait_for_readiness(PATIENCE, |(status, state, reasons)| {
         (*status, state.as_str()) == (503, "not_ready")
-            && reasons.contains("the follower has not looked for")
+            && reasons.contains("the change log has not been read for")
     });
     assert_eq!(node.get("/livez").status, 200);
 }

@@ -22,7 +22,7 @@ pub(super) fn pushpin(_: &Path, address: SocketAddr) -> Result<Endpoint> {
     Ok(address.into())
 }
 
-/// Creates the collection `topics`, which everybody may read and write.
+/// Creates the collection `topics`, which every client may read and write.
 pub(super) fn pocketbase(_: &Path, address: SocketAddr) -> Result<Endpoint> {
     let endpoint = address.into();
     let login = serde_json::json!({"identity": POCKETBASE_USER, "password": POCKETBASE_PASSWORD});
@@ -30,10 +30,10 @@ pub(super) fn pocketbase(_: &Path, address: SocketAddr) -> Result<Endpoint> {
     let request = wire::post(&endpoint, path, JSON, "", &login.to_string());
     let response = request_once(address, &request)?;
     let token = json_text(&response, "token").context("no token")?;
-    let everybody = "";
+    let every_client = "";
     let collection = serde_json::json!({
         "name": "topics", "type": "base",
-        "listRule": everybody, "viewRule": everybody, "createRule": everybody,
+        "listRule": every_client, "viewRule": every_client, "createRule": every_client,
         "fields": [{"name": "comment", "type": "text"}],
     });
     let authorization = format!("authorization: {token}\r\n");

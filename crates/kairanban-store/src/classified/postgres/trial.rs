@@ -48,7 +48,7 @@ fn check_sequences(connection: &mut PgConnection) -> Result<(), StoreError> {
     Err(StoreError::fault(FaultKind::Installation, text))
 }
 
-/// Only tables that are ours alone take part in this.
+/// Logs a change, and stamps it. Only tables that are ours alone take part in this.
 fn log_a_change(connection: &mut PgConnection) -> Result<(), StoreError> {
     let logged = format!(
         "INSERT INTO changes (kind, board_id) VALUES ('token', 0); SELECT transaction_begun(); {STAMP}"

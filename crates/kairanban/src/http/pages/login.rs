@@ -74,7 +74,7 @@ fn ours_only(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
     }
 }
 
-/// Counts the attempt, whatever comes of it, and signs in. Returns the cookie.
+/// Counts the attempt, whatever its outcome, and signs in. Returns the cookie.
 async fn sign_in(
     request: &HttpRequest,
     state: &AppState,

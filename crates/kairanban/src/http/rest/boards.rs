@@ -1,4 +1,4 @@
-//! Boards: anybody may look, administrators make, change and delete them.
+//! Boards: any client may look, administrators make, change and delete them.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -120,7 +120,7 @@ pub async fn get_boards(
         .map(str::parse::<BoardName>)
         .transpose();
     let after =
-        after.map_err(|_| ApiError::unreadable_at("after", "after is the name of a board"))?;
+        after.map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, page.limit).await?;

@@ -67,7 +67,7 @@ pub(super) fn check_id(
     what: &str,
 ) -> Result<Option<i64>, ApiError> {
     if id.is_some_and(|id| id < min) {
-        let detail = format!("{parameter} is the id of {what}");
+        let detail = format!("{parameter} must be the id of {what}");
         return Err(ApiError::unreadable_at(parameter, detail));
     }
     Ok(id)

@@ -89,7 +89,7 @@ pub async fn delete_session(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .end_session(&administrator, row_id(&id, "session")?)
+        .end_session(&administrator, row_id(&id, "no session has the id")?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -186,7 +186,7 @@ pub async fn get_token(
     state.count_read(&request)?;
     let token = state
         .boards
-        .token(&administrator, row_id(&id, "token")?)
+        .token(&administrator, row_id(&id, "no valid token has the id")?)
         .await?;
     Ok(no_store_json(
         HttpResponse::Ok(),
@@ -216,7 +216,7 @@ pub async fn delete_token(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .revoke_token(&administrator, row_id(&id, "token")?)
+        .revoke_token(&administrator, row_id(&id, "no valid token has the id")?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -111,7 +111,7 @@ async fn wait_for_update(
         return Err(ApiError::unreadable_at(
             "wait",
             format!(
-                "wait is a number of seconds up to {}",
+                "wait must be a number of seconds, at most {}",
                 state.rest.wait_max.as_secs()
             ),
         ));
@@ -134,7 +134,7 @@ pub(in crate::http) fn check_search(text: &str, chars_max: usize) -> Result<(), 
     if text.chars().nth(chars_max).is_some() {
         return Err(ApiError::unreadable_at(
             "q",
-            format!("q is a text of at most {chars_max} characters"),
+            format!("q must have at most {chars_max} characters"),
         ));
     }
     if text.contains('\0') {

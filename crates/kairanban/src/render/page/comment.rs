@@ -15,13 +15,13 @@ use serde::Serialize;
 pub struct CommentPiece<'a> {
     /// The address, if it is a link.
     pub href: Option<&'a str>,
-    /// Its text, in one stretch or several.
-    pub stretches: Vec<Stretch<'a>>,
+    /// Its text, in one run or several.
+    pub runs: Vec<TextRun<'a>>,
 }
 
-/// A stretch of text.
+/// A run of text.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Stretch<'a> {
+pub struct TextRun<'a> {
     text: &'a str,
     /// Whether it was searched for.
     found: bool,
@@ -32,7 +32,7 @@ pub fn pieces<'a>(comment: &'a str, sought: &str) -> Vec<CommentPiece<'a>> {
     let sought: Vec<char> = sought.trim().chars().map(folded).collect();
     let piece = |text, is_link: bool| CommentPiece {
         href: is_link.then_some(text),
-        stretches: stretches(text, &sought),
+        runs: runs(text, &sought),
     };
     let (mut all, mut from) = (Vec::new(), 0);
     while let Some(link) = next_link(comment, from) {
@@ -100,7 +100,7 @@ fn end_of_address(text: &str) -> usize {
 
 /// Splits a text where it holds what was searched for, whatever the case and the width of its
 /// letters.
-fn stretches<'a>(text: &'a str, sought: &[char]) -> Vec<Stretch<'a>> {
+fn runs<'a>(text: &'a str, sought: &[char]) -> Vec<TextRun<'a>> {
     let letters: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, folded(c))).collect();
     let starts_here = |at: usize| {
         let here = letters.get(at..at + sought.len());
@@ -110,7 +110,7 @@ fn stretches<'a>(text: &'a str, sought: &[char]) -> Vec<Stretch<'a>> {
     let (mut all, mut from, mut at) = (Vec::new(), 0, 0);
     let mut push = |text: &'a str, found| {
         if !text.is_empty() {
-            all.push(Stretch { text, found });
+            all.push(TextRun { text, found });
         }
     };
     while !sought.is_empty() && at < letters.len() {
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn text(piece: &CommentPiece<'_>) -> String {
-        piece.stretches.iter().map(|stretch| stretch.text).collect()
+        piece.runs.iter().map(|run| run.text).collect()
     }
 
     #[test]
@@ -161,11 +161,9 @@ mod tests {
     fn what_was_searched_for_is_found_in_either_case_and_width() {
         let found = |comment: &str, sought: &str| {
             let pieces = pieces(comment, sought);
-            let stretches = pieces.iter().flat_map(|piece| &piece.stretches);
-            let found = stretches.filter(|stretch| stretch.found);
-            found
-                .map(|stretch| stretch.text.to_owned())
-                .collect::<Vec<_>>()
+            let runs = pieces.iter().flat_map(|piece| &piece.runs);
+            let found = runs.filter(|run| run.found);
+            found.map(|run| run.text.to_owned()).collect::<Vec<_>>()
         };
         for (comment, sought, all) in [
             ("A cat, a Cat, a CAT", "cat", &["cat", "Cat", "CAT"][..]),

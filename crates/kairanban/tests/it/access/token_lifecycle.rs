@@ -8,6 +8,7 @@ use crate::node::{Database, Node};
 crate::on_both!(
     tokens_are_made_and_ended_over_rest,
     only_an_administrator_uses_the_token_api,
+    an_id_that_is_no_number_is_refused_like_one_that_is_not_there,
     a_token_that_cannot_be_made_is_refused,
     the_audit_names_who_made_and_revoked_a_token,
     revoking_ends_streams_and_waits_at_once,
@@ -45,6 +46,21 @@ fn only_an_administrator_uses_the_token_api(database: Database) {
                 expected,
                 "{method} {path}"
             );
+        }
+    }
+}
+
+fn an_id_that_is_no_number_is_refused_like_one_that_is_not_there(database: Database) {
+    let (node, admin, _) = with_a_secret(database);
+    for (folder, sentence) in [
+        ("/api/v1/tokens", "no valid token has the id "),
+        ("/api/v1/sessions", "no session has the id "),
+        ("/api/v1/boards/main/topics", "there is no topic "),
+    ] {
+        for (id, shown) in [("999999", "999999"), ("x", "\"x\""), ("01", "\"01\"")] {
+            let missing = node.send_as("DELETE", &format!("{folder}/{id}"), &admin, &[], "");
+            missing.assert_problem(404, "not_found");
+            assert_eq!(missing.text("detail"), format!("{sentence}{shown}"));
         }
     }
 }

@@ -131,7 +131,7 @@ impl Story {
     }
 
     /// Puts something bad into a column of each of the rows that `is_row` finds for a number.
-    pub(super) fn spoil(
+    pub(super) fn corrupt(
         &self,
         table: &str,
         column: &str,
@@ -180,7 +180,7 @@ impl Story {
         }
     }
 
-    /// Everybody else goes on, now and after a restart.
+    /// All other clients go on, now and after a restart.
     pub(super) fn check(&mut self, what: &str) {
         self.check_now(what);
         self.node.kill();
@@ -273,14 +273,14 @@ pub(super) fn rows(template: &str) -> String {
         + ";"
 }
 
-pub(super) fn spoil_all(
+pub(super) fn corrupt_all(
     story: &mut Story,
     table: &str,
     columns: &[(&str, ColumnKind)],
     is_row: impl Fn(usize) -> String,
 ) {
     for (column, kind) in columns {
-        story.spoil(table, column, kind, &is_row);
+        story.corrupt(table, column, kind, &is_row);
         story.check(&format!("{table}.{column}"));
     }
 }

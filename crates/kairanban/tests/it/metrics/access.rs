@@ -7,7 +7,7 @@ use crate::{
     on_both, wire,
 };
 
-on_both!(the_version_is_for_everybody);
+on_both!(the_version_is_for_every_client);
 
 #[test]
 fn metrics_are_for_administrators_unless_they_are_public() {
@@ -54,7 +54,7 @@ fn metrics_have_an_address_of_their_own_if_it_is_set() {
     assert_eq!(node.get("/metrics").status, 401, "it takes a token here");
 }
 
-fn the_version_is_for_everybody(database: Database) {
+fn the_version_is_for_every_client(database: Database) {
     let kind = if database.is_postgres() {
         "postgres"
     } else {

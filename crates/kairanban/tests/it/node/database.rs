@@ -18,7 +18,7 @@ pub(crate) enum Database {
     Postgres(String),
 }
 
-/// Another program's transaction that holds up everybody, until it is dropped.
+/// Another program's transaction that holds up all others, until it is dropped.
 pub(crate) struct Lock(Child);
 
 impl Lock {
@@ -95,7 +95,7 @@ impl Database {
         Lock(sqlite)
     }
 
-    /// The same, for another thread.
+    /// Copies the handle, for another thread.
     pub(crate) fn twin(&self) -> Self {
         match self {
             Self::Postgres(url) => Self::Postgres(url.clone()),

@@ -1,4 +1,4 @@
-//! What happens to nodes and database while everybody writes and reads.
+//! What happens to nodes and database while clients write and read.
 
 use std::{
     fmt, thread,

@@ -5,6 +5,7 @@ use std::thread;
 use super::{TOPICS, post_together};
 use crate::{
     node::{Database, Node},
+    sign_in::sign_in,
     wire::Answer,
 };
 
@@ -63,7 +64,7 @@ impl Refused<'_> {
     }
 }
 
-/// A server with what the commands need: a topic, a deleted topic, a board and a token.
+/// A server with what the commands need: a topic, a deleted topic, a board, a token and a session.
 struct Prepared {
     node: Node,
     token: String,
@@ -71,6 +72,7 @@ struct Prepared {
     deleted: String,
     restore: String,
     revoke: String,
+    end: String,
 }
 
 impl Prepared {
@@ -87,7 +89,10 @@ impl Prepared {
         let body = r#"{"name":"t","scope":"post"}"#;
         let made = node.send_as("POST", "/api/v1/tokens", &token, &[], body);
         assert_eq!(made.status, 201, "{made:?}");
+        sign_in(&node, &token);
+        let listed = node.send_as("GET", "/api/v1/sessions", &token, &[], "");
         Self {
+            end: format!("/api/v1/sessions/{}", listed.json()["sessions"][0]["id"]),
             revoke: format!("/api/v1/tokens/{}", made.json()["id"]),
             restore: format!("{deleted}/restore"),
             node,
@@ -115,6 +120,7 @@ impl Prepared {
             ("boards", "DELETE", "DELETE", old, "", 204),
             ("tokens", "INSERT", "POST", tokens, another, 201),
             ("tokens", "UPDATE", "DELETE", &self.revoke, "", 204),
+            ("browser_sessions", "DELETE", "DELETE", &self.end, "", 204),
             ("audit", "INSERT", "POST", boards, audited, 201),
         ]
         .map(|(table, operation, method, path, body, good)| Refused {

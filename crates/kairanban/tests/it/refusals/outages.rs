@@ -312,7 +312,7 @@ fn a_writer_that_cannot_connect_is_named() {
 fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
     let node = Node::start(database);
     node.post("before");
-    let spoils = if node.database.is_postgres() {
+    let faults = if node.database.is_postgres() {
         vec![
             "SELECT setval('revision_seq', 9007199254740991);",
             "ALTER SEQUENCE revision_seq MAXVALUE 2000 RESTART 2000;
@@ -321,18 +321,18 @@ fn what_is_wrong_with_the_log_is_an_outage(database: Database) {
     } else {
         vec!["UPDATE revisions SET newest = 9007199254740991;"]
     };
-    for spoil in spoils {
-        used_up_and_mended(&node, spoil);
+    for fault in faults {
+        used_up_and_mended(&node, fault);
     }
 }
 
-fn used_up_and_mended(node: &Node, spoil: &str) {
+fn used_up_and_mended(node: &Node, fault: &str) {
     let mend = if node.database.is_postgres() {
         "TRUNCATE changes; ALTER SEQUENCE revision_seq NO MAXVALUE RESTART 1000;"
     } else {
         "DELETE FROM changes; UPDATE revisions SET newest = 1000;"
     };
-    node.database.sql(spoil);
+    node.database.sql(fault);
     assert_eq!(post(node, "x").status, 503);
     await_readiness(node, 503, "the revisions are used up");
     // And it stays so while nothing is written.

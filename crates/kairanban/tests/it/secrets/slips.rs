@@ -37,18 +37,18 @@ fn assert_slip_is_named(lines: &str, expected: &str) {
 #[test]
 fn a_slip_in_the_file_is_named_by_line_and_key_alone() {
     for (lines, expected) in [
-        (format!("url = \"{URL}"), "line 2: this is no TOML"),
-        (format!("url = {URL}"), "line 2: this is no TOML"),
-        (format!("url \"{URL}\""), "line 2: this is no TOML"),
+        (format!("url = \"{URL}"), "line 2: this is not TOML"),
+        (format!("url = {URL}"), "line 2: this is not TOML"),
+        (format!("url \"{URL}\""), "line 2: this is not TOML"),
         (
             format!("url = \"{URL}\" \"canary\""),
-            "line 2: this is no TOML",
+            "line 2: this is not TOML",
         ),
         (
             format!("url = \"{URL}\"\nurl = \"{URL}\""),
-            "line 3: this is no TOML",
+            "line 3: this is not TOML",
         ),
-        (format!("url = \"{URL}\\q\""), "line 2: this is no TOML"),
+        (format!("url = \"{URL}\\q\""), "line 2: this is not TOML"),
         (
             format!("\"{URL}\" = 1"),
             "line 2: [database] has no key of this name",
@@ -75,25 +75,25 @@ fn a_value_that_its_key_does_not_take_is_named_by_line_and_key_alone() {
     for (lines, expected) in [
         (
             format!("url = [\"{URL}\"]"),
-            "line 2: database.url is a text, in quotes",
+            "line 2: database.url must be a text, in quotes",
         ),
         (
             format!("url = {{ a = \"{URL}\" }}"),
-            "line 2: database.url is a text, in quotes",
+            "line 2: database.url must be a text, in quotes",
         ),
         (
             format!("pool_max = \"{URL}\""),
-            "line 2: database.pool_max is a whole number",
+            "line 2: database.pool_max must be a whole number",
         ),
         (
             format!("migrate = \"{URL}\""),
-            "line 2: database.migrate is true or false",
+            "line 2: database.migrate must be true or false",
         ),
         ("pool_max = 0".to_owned(), "line 2: database.pool_max: "),
         ("pool_max = -1".to_owned(), "line 2: database.pool_max: "),
         (
             "pool_max = 1.5".to_owned(),
-            "line 2: database.pool_max is a whole number",
+            "line 2: database.pool_max must be a whole number",
         ),
     ] {
         assert_slip_is_named(&lines, expected);
@@ -180,7 +180,7 @@ fn a_variable_that_is_unknown_is_refused_with_the_nearest() {
     ] {
         let (code, said) = check_with(name, "canary");
         assert!(
-            code == Some(78) && said.contains(&format!("{name}: is no variable")),
+            code == Some(78) && said.contains(&format!("{name}: is not a variable")),
             "{said}"
         );
         assert!(
@@ -226,12 +226,12 @@ fn a_variable_whose_value_is_wrong_is_named() {
         (
             "KAIRANBAN_LIMITS__STREAMS_MAX",
             "many",
-            "KAIRANBAN_LIMITS__STREAMS_MAX: limits.streams_max is a whole number",
+            "KAIRANBAN_LIMITS__STREAMS_MAX: limits.streams_max must be a whole number",
         ),
         (
             "KAIRANBAN_STREAM__DETACHED",
             "1",
-            "KAIRANBAN_STREAM__DETACHED: stream.detached is true or false",
+            "KAIRANBAN_STREAM__DETACHED: stream.detached must be true or false",
         ),
         (
             "KAIRANBAN_BOARD__DEFAULT",

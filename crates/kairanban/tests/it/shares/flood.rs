@@ -1,4 +1,4 @@
-//! Each kind of request that anybody may send, at a thousand times its share, beside a neighbour
+//! Each kind of request that any client may send, at a thousand times its share, beside a neighbour
 //! whose requests are timed.
 
 use std::{

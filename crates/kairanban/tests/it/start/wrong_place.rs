@@ -155,7 +155,7 @@ fn a_url_that_names_a_folder_is_refused() {
         &["is a folder", "/none/kairanban.db"],
     );
     fs::write(folder.path().join("file"), "").expect("a file");
-    refused(&format!("sqlite://{path}/file/a.db"), &["is no folder"]);
+    refused(&format!("sqlite://{path}/file/a.db"), &["not a folder"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_path_of_something_else_than_a_file_is_refused() {
                 command.env("KAIRANBAN_DATABASE__FOLLOW_SYMLINKS", "true");
             },
         );
-        refused(&format!("{url}/a.db"), &["is no folder", kind]);
+        refused(&format!("{url}/a.db"), &["not a folder", kind]);
     }
     for device in ["/dev/null", "/dev/zero"] {
         refused(&format!("sqlite://{device}"), &["device"]);
@@ -191,7 +191,7 @@ fn a_path_of_something_else_than_a_file_is_refused() {
     .expect("file");
     refused(
         &format!("sqlite://{}", path("text").display()),
-        &["no SQLite database"],
+        &["not a SQLite database"],
     );
 }
 

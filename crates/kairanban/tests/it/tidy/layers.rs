@@ -103,7 +103,8 @@ pub const LAYERS: &[Layer] = &[
         except: &["kairanban::server"],
         never: &["*::Store::open", "*::Hub::new", "*::Writer::start"],
     },
-    // Nothing is published but by the follower. What the two others call so is a command of Redis.
+    // Changes of the log are published by the follower alone. A load that overtakes it sends the
+    // difference by `Hub::install_since`. What the two others call so is a command of Redis.
     Layer {
         of: &["kairanban"],
         except: &[

@@ -188,15 +188,16 @@ fn a_figure_of_wide_lines_is_found() {
         ["lines of code over 100 columns"]
     );
     for kind in ["//", "    ///", "//!"] {
-        let lines = "// Text that is short.\n".repeat(199);
+        let lines = "// Text that is short.\n".repeat(999);
         let wide = format!("{kind} {wide}");
         let code = "const B: u8 = 1;\n";
+        let diagram = format!("{kind} ```text\n{wide}{kind} ```\n");
         assert!(
-            bad_figures(&format!("{wide}{lines}{code}")).is_empty(),
+            bad_figures(&format!("{diagram}{lines}{code}")).is_empty(),
             "{kind}"
         );
         assert_eq!(
-            bad_figures(&format!("{wide}{lines}{wide}{code}")),
+            bad_figures(&format!("{diagram}{lines}{wide}{code}")),
             ["lines of comments over 100 columns"],
             "{kind}"
         );

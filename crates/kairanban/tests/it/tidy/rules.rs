@@ -132,8 +132,8 @@ pub fn figures(workspace: &Workspace) -> Vec<(Finding, usize)> {
     vec![
         p95("lines of a function in src, 95th percentile", &sources),
         p95("lines of a function in tests, 95th percentile", &tests),
-        long_lines(workspace, "code", false),
-        long_lines(workspace, "comments", true),
+        long_lines(workspace, "code", false, LONG_LINES_PER_THOUSAND_MAX),
+        long_lines(workspace, "comments", true, 0),
         bound_closures(workspace),
         short_comments(workspace),
     ]
@@ -165,24 +165,47 @@ fn p95(name: &str, files: &[&SourceFile]) -> (Finding, usize) {
 }
 
 /// Lines that are wider than the formatter allows, which it leaves in strings and comments. Blank
-/// lines do not count.
-fn long_lines(workspace: &Workspace, kind: &str, is_comment: bool) -> (Finding, usize) {
-    let lines = workspace.files.iter().flat_map(|file| file.text.lines());
-    let lines = lines.filter(|line| {
-        !line.trim().is_empty() && line.trim_start().starts_with("//") == is_comment
+/// lines do not count, nor do diagrams.
+fn long_lines(
+    workspace: &Workspace,
+    kind: &str,
+    is_comment: bool,
+    per_thousand_max: usize,
+) -> (Finding, usize) {
+    let lines = workspace.files.iter().flat_map(|file| {
+        let lines = (1..).zip(outside_diagrams(&file.text));
+        lines.map(move |(number, line)| (file, number, line))
     });
-    let (long, others): (Vec<&str>, Vec<_>) =
-        lines.partition(|line| line.chars().count() > COLUMNS_MAX);
+    let (long, others): (Vec<_>, Vec<_>) = lines
+        .filter(|(_, _, line)| {
+            !line.trim().is_empty() && line.trim_start().starts_with("//") == is_comment
+        })
+        .partition(|(_, _, line)| line.chars().count() > COLUMNS_MAX);
     let (size, all) = (long.len(), long.len() + others.len());
-    let detail = format!(
-        "of {all} ({}); at most 0.{LONG_LINES_PER_THOUSAND_MAX} %",
+    let mut detail = format!(
+        "of {all} ({}); at most 0.{per_thousand_max} %",
         percent(size, all)
     );
+    if per_thousand_max == 0 {
+        for (file, number, _) in &long {
+            detail += &format!("; {}:{number}", file.path);
+        }
+    }
     let name = format!("lines of {kind} over {COLUMNS_MAX} columns");
     (
         Finding { name, size, detail },
-        all * LONG_LINES_PER_THOUSAND_MAX / 1000,
+        all * per_thousand_max / 1000,
     )
+}
+
+/// Returns the lines of a file; those of diagrams, which comments have between fences, are blank.
+fn outside_diagrams(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().scan(false, |is_inside, line| {
+        let comment = line.trim_start().trim_start_matches("//");
+        let is_fence = line.trim_start().starts_with("//") && comment.contains("```");
+        *is_inside ^= is_fence;
+        Some(if *is_inside || is_fence { "" } else { line })
+    })
 }
 
 /// Counts those of `crates` only: the fuzz targets were written without this limit, and have more.

@@ -1,4 +1,4 @@
-//! Functions, rights and triggers of a Postgres that are there, and not as the migrations made them.
+//! Finds functions, rights and triggers of a Postgres that are not as the migrations made them.
 
 use diesel::{
     prelude::*,
@@ -71,7 +71,7 @@ fn found(connection: &mut AnyConnection, query: String) -> Result<Vec<Damage>, S
     Ok(wrong.into_iter().map(Damage::from).collect())
 }
 
-/// Each runs by the rights and the path that the migrations gave it, and belongs to a role that may
+/// Each runs by the rights and the path that the migrations set, and belongs to a role that may
 /// use the tables.
 fn functions_sql() -> String {
     let wanted = OWN_FUNCTIONS.iter().filter_map(|name| {
