@@ -193,11 +193,27 @@ impl Snapshot {
     }
 
     /// Returns whether a later list differs in nothing but topics that changed since, by `history`,
-    /// or `None` if that does not reach back so far.
-    pub(crate) fn is_followed_by(&self, later: &Self, history: &ReplayBuffer) -> Option<bool> {
-        let changed = history.since(self.revision())?;
-        let ops = difference(self.topics(), later.topics(), |_| false);
-        Some(ops.iter().all(|op| changed.contains(&op.topic_id())))
+    /// and older ones that a full list had no room for; `None` if that does not reach back so far.
+    pub(crate) fn is_followed_by(
+        &self,
+        later: &Self,
+        history: &ReplayBuffer,
+        topics_max: usize,
+    ) -> Option<bool> {
+        let changed = history.changed_since(self.revision())?;
+        let first = self.first_if_full(topics_max);
+        let mut ops = difference(self.topics(), later.topics(), |_| false).into_iter();
+        Some(ops.all(|op| {
+            changed.contains(&op.topic_id())
+                || match op {
+                    // The log knows of it if it drew a revision.
+                    Op::Set(topic) => {
+                        first.is_some_and(|first| topic.id < first)
+                            && topic.revision > Revision::ZERO
+                    }
+                    Op::Delete { .. } => false,
+                }
+        }))
     }
 
     /// Returns the topics of a later list that were posted since this one, as far as `history`
