@@ -65,7 +65,7 @@ pub use row_page::RowPage;
 pub use secret::Secret;
 pub use start::{Check, check, mend};
 pub use start_error::StartError;
-pub use store::{DataVersion, Store, WatchError};
+pub use store::{DataVersion, FileWatchError, Store};
 pub use tickets::{NewTicket, TicketTimes};
 pub use tokens::{FoundSession, FoundToken, NewToken, TokenKey};
 pub use write::{Committed, CreatedTopic, Write, WriteResult};

@@ -60,7 +60,7 @@ pub(crate) struct Pool {
     write_lock: Option<Arc<FairMutex<()>>>,
     /// The longest wait for it: its holder may never come back.
     write_lock_wait: Duration,
-    /// `None` on Postgres.
+    /// The files of a SQLite database; `None` on Postgres.
     files: Option<SqliteFiles>,
     /// Whether a reading failed although the database answered, since it was last asked.
     read_failed: Arc<AtomicBool>,

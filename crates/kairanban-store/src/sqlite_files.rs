@@ -54,19 +54,19 @@ pub(crate) fn is_open_on(opened: Option<&FileMark>, now: Option<&FileMark>) -> b
 
 /// The files of one database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct SqliteFiles(Arc<Inner>);
+pub(crate) struct SqliteFiles(Arc<SharedFiles>);
 
 #[derive(Debug)]
-struct Inner {
+struct SharedFiles {
     path: PathBuf,
     /// Held while a connection is opened: one at a time.
     opening: Mutex<()>,
-    in_use: Mutex<InUse>,
+    in_use: Mutex<FilesInUse>,
 }
 
 /// What the connections of this process are open on.
 #[derive(Debug, Default)]
-struct InUse {
+struct FilesInUse {
     mark: Option<FileMark>,
     connections: usize,
     /// Kept open as long as connections are: to close it would give up their locks.
@@ -78,7 +78,7 @@ struct InUse {
 
 impl SqliteFiles {
     pub(crate) fn new(path: &Path) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(SharedFiles {
             path: path.to_owned(),
             opening: Mutex::default(),
             in_use: Mutex::default(),

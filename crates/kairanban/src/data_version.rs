@@ -4,7 +4,7 @@
 
 use std::{io, thread, time::Duration};
 
-use kairanban_store::{DataVersion, Store, WatchError};
+use kairanban_store::{DataVersion, FileWatchError, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, follower::Wake, metrics::WakeSource, supervise::Supervisor};
@@ -44,13 +44,13 @@ fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &Cancellatio
             Some(Ok(now)) if last.replace(now) != Some(now) => {
                 wake.wake(WakeSource::DataVersion);
             }
-            Some(Err(WatchError::Again(_))) => wake.wake(WakeSource::DataVersion),
-            Some(Err(WatchError::Reopen(_))) => {
+            Some(Err(FileWatchError::Again(_))) => wake.wake(WakeSource::DataVersion),
+            Some(Err(FileWatchError::Reopen(_))) => {
                 // Another file may have this name now.
                 connection = None;
                 wake.wake(WakeSource::DataVersion);
             }
-            Some(Err(WatchError::Unusable(reason))) => {
+            Some(Err(FileWatchError::Unusable(reason))) => {
                 supervisor.end_process(NAME, &reason);
                 while !stop.is_cancelled() {
                     thread::park_timeout(INTERVAL);

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Manager {
     pub(super) address: DatabaseAddress,
-    /// `None` on Postgres.
+    /// The files of a SQLite database; `None` on Postgres.
     pub(super) files: Option<SqliteFiles>,
     pub(super) timeouts: Timeouts,
     /// Whether a transaction pooler stands between.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use diesel::{
     QueryableByName, RunQueryDsl as _,
+    connection::SimpleConnection as _,
     sql_types::{BigInt, Text},
 };
 use thiserror::Error;
@@ -25,7 +26,7 @@ const SHM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the file cannot be watched.
 #[derive(Debug, Error)]
-pub enum WatchError {
+pub enum FileWatchError {
     /// It has to be watched by another connection: another file may lie there.
     #[error(transparent)]
     Reopen(StoreError),
@@ -47,8 +48,10 @@ impl Store {
         let Some(files) = self.pool.files() else {
             return Ok(None);
         };
-        let (connection, open) =
+        let (mut connection, open) =
             files.open(|| AnyConnection::open(&self.config.address, self.config.timeouts))?;
+        // After a crash the notes say that copying is under way.
+        let _ = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
         let (shm, notes) = files.shm_file().unzip();
         Ok(Some(DataVersion {
             watch: notes.map(|notes| OverwriteWatch::begin(files, notes)),
@@ -146,12 +149,12 @@ impl DataVersion {
     ///
     /// # Errors
     /// If the file cannot be read, or something was done to it past SQLite.
-    pub fn read(&mut self) -> Result<i64, WatchError> {
-        let now = self.files.now().map_err(WatchError::Reopen)?;
+    pub fn read(&mut self) -> Result<i64, FileWatchError> {
+        let now = self.files.now().map_err(FileWatchError::Reopen)?;
         let watch = self.watch.as_mut();
         self.is_overwritten |= watch.is_some_and(OverwriteWatch::is_overwritten);
         if now.database != self.open.mark.database {
-            return Err(WatchError::Reopen(StoreError::Disconnected(
+            return Err(FileWatchError::Reopen(StoreError::Disconnected(
                 "another file lies there now".to_owned(),
             )));
         }
@@ -169,7 +172,7 @@ impl DataVersion {
             let row: DataVersionRow = Fixed("PRAGMA data_version").get_result(connection)?;
             Ok(row.data_version)
         });
-        version.map_err(WatchError::Reopen)
+        version.map_err(FileWatchError::Reopen)
     }
 
     fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
@@ -179,15 +182,15 @@ impl DataVersion {
 
     /// Saves what a `-wal` holds that was removed, or whose `-shm` was. Without the same `-shm`
     /// other programs no longer wait for our locks, nor we for theirs.
-    fn save_wal(&mut self) -> WatchError {
+    fn save_wal(&mut self) -> FileWatchError {
         let pool = self.store.pool.clone();
         // Until the next `-wal` is watched.
         let _lock = match pool.write_lock(None) {
             Ok(lock) => lock,
-            Err(error) => return WatchError::Again(error),
+            Err(error) => return FileWatchError::Again(error),
         };
         match (self.connection().and_then(empty_wal), self.without_shm) {
-            (Err(error), _) if passes(&error) => WatchError::Again(error),
+            (Err(error), _) if passes(&error) => FileWatchError::Again(error),
             (Err(error), _) => self.end(
                 &format!(
                     "the -wal or -shm was removed while it was in use, and what was written last \
@@ -199,7 +202,7 @@ impl DataVersion {
                 self.files.let_wal_go();
                 self.reopen("the -wal was removed while it was in use; what it held was saved")
             }
-            (Ok(()), Some(since)) if since.elapsed() < SHM_PATIENCE => WatchError::Again(
+            (Ok(()), Some(since)) if since.elapsed() < SHM_PATIENCE => FileWatchError::Again(
                 StoreError::Unavailable("the -shm was removed while it was in use".to_owned()),
             ),
             (Ok(()), Some(_)) => self.end(
@@ -210,14 +213,14 @@ impl DataVersion {
         }
     }
 
-    fn check_overwritten(&mut self) -> WatchError {
+    fn check_overwritten(&mut self) -> FileWatchError {
         let pool = self.store.pool.clone();
         let _lock = match pool.write_lock(None) {
             Ok(lock) => lock,
-            Err(error) => return WatchError::Again(error),
+            Err(error) => return FileWatchError::Again(error),
         };
         match self.store.check_file() {
-            Err(error) if passes(&error) => WatchError::Again(error),
+            Err(error) if passes(&error) => FileWatchError::Again(error),
             Err(error) => self.end(
                 &format!(
                     "something else than SQLite wrote the database (cp, truncate?), and it does \
@@ -237,25 +240,25 @@ impl DataVersion {
     }
 
     /// Goes on with another connection to what lies there now.
-    fn reopen(&mut self, reason: &str) -> WatchError {
+    fn reopen(&mut self, reason: &str) -> FileWatchError {
         tracing::warn!(reason, "the database file is opened again");
         match self.store.data_version() {
             Ok(Some(opened)) => {
                 *self = opened;
-                WatchError::Again(StoreError::Disconnected(reason.to_owned()))
+                FileWatchError::Again(StoreError::Disconnected(reason.to_owned()))
             }
-            Ok(None) => WatchError::Reopen(StoreError::Disconnected(reason.to_owned())),
-            Err(error) => WatchError::Reopen(error),
+            Ok(None) => FileWatchError::Reopen(StoreError::Disconnected(reason.to_owned())),
+            Err(error) => FileWatchError::Reopen(error),
         }
     }
 
-    fn end(&mut self, reason: &str, wal_fits: bool) -> WatchError {
+    fn end(&mut self, reason: &str, wal_fits: bool) -> FileWatchError {
         let reason = format!("{}: {reason}", self.files.path().display());
         self.files.give_up(&reason, wal_fits);
         // The last connection that is closed would copy the -wal into the database.
         if !wal_fits {
             std::mem::forget(self.connection.take());
         }
-        WatchError::Unusable(reason)
+        FileWatchError::Unusable(reason)
     }
 }
