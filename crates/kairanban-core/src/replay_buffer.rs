@@ -11,10 +11,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{Revision, TopicId};
 
-/// The topics that changed after a revision, the floor, and the revision of each one's last change.
+/// The topics that changed after a revision, and the revision of each one's last change. The floor
+/// is where readers can be served from, which may be later.
 #[derive(Clone, Debug, Default)]
 pub struct ReplayBuffer {
     floor: Revision,
+    /// Every topic that changed later is known.
+    known_from: Revision,
     /// Each topic once, in the order of revisions.
     entries: VecDeque<(Revision, TopicId)>,
     /// Ranges of revisions, from the first to before the second.
@@ -33,6 +36,7 @@ impl ReplayBuffer {
     ) -> Self {
         let mut buffer = Self {
             floor,
+            known_from: floor,
             entries: VecDeque::new(),
             gaps: VecDeque::new(),
             entries_max,
@@ -47,7 +51,7 @@ impl ReplayBuffer {
         self.floor
     }
 
-    /// Returns the topics that changed after the floor, in the order of their last change.
+    /// Returns the topics that are known to have changed, in the order of their last change.
     pub fn entries(&self) -> impl Iterator<Item = (Revision, TopicId)> {
         self.entries.iter().copied()
     }
@@ -89,13 +93,14 @@ impl ReplayBuffer {
     pub(crate) fn extend_back(&mut self, older: &Self, upto: Revision) {
         if older.floor < self.floor && self.floor <= upto {
             self.floor = older.floor;
+            self.known_from = self.known_from.min(older.known_from);
             self.record(older.entries());
         }
     }
 
     /// Notes that readers from before `floor` cannot be served. The topics are still known to have
     /// changed.
-    pub(crate) fn raise_floor(&mut self, floor: Revision) {
+    pub fn raise_floor(&mut self, floor: Revision) {
         self.floor = self.floor.max(floor);
     }
 
@@ -104,6 +109,7 @@ impl ReplayBuffer {
         while self.entries.len() > self.entries_max {
             if let Some((evicted, _)) = self.entries.pop_front() {
                 self.floor = self.floor.max(evicted);
+                self.known_from = self.known_from.max(evicted);
             }
         }
         // The gaps of a board whose few topics change again and again would otherwise never be
@@ -126,8 +132,13 @@ impl ReplayBuffer {
             .gaps
             .iter()
             .any(|(first, end)| (*first..*end).contains(&revision));
+        (revision >= self.floor && !is_in_gap).then(|| self.changed_since(revision))?
+    }
+
+    /// Returns the topics that changed after `revision`, or `None` if not all are known.
+    pub(crate) fn changed_since(&self, revision: Revision) -> Option<BTreeSet<TopicId>> {
         let first = self.entries.partition_point(|(at, _)| *at <= revision);
-        (revision >= self.floor && !is_in_gap)
+        (revision >= self.known_from)
             .then(|| self.entries.range(first..).map(|(_, id)| *id).collect())
     }
 }

@@ -6,7 +6,7 @@ mod difference;
 use std::sync::Arc;
 
 use crate::{
-    BoardChanges, BoardName, Cursor, Digest, KnownSince, Patch, ReplayBuffer, Revision, Topic,
+    BoardChanges, BoardName, Cursor, Digest, KnownSince, Op, Patch, ReplayBuffer, Revision, Topic,
     TopicId, WireCache, full_list,
 };
 use difference::Difference;
@@ -204,11 +204,28 @@ impl Snapshot {
     }
 
     /// Returns whether a later list differs in nothing but topics that changed since, by `history`,
-    /// or `None` if that does not reach back so far.
-    pub(crate) fn is_followed_by(&self, later: &Self, history: &ReplayBuffer) -> Option<bool> {
-        let changed = history.since(self.revision())?;
+    /// and older ones that a full list had no room for; `None` if that does not reach back so far.
+    pub(crate) fn is_followed_by(
+        &self,
+        later: &Self,
+        history: &ReplayBuffer,
+        topics_max: usize,
+    ) -> Option<bool> {
+        let changed = history.changed_since(self.revision())?;
+        let first = full_list::first_if_full(self.topics(), topics_max);
         let difference = Difference::between(self.topics(), later.topics());
-        Some(difference.topic_ids().all(|id| changed.contains(&id)))
+        let mut ops = difference.into_ops(|_| false).into_iter();
+        Some(ops.all(|op| {
+            changed.contains(&op.topic_id())
+                || match op {
+                    // The log knows of it if it drew a revision.
+                    Op::Set(topic) => {
+                        first.is_some_and(|first| topic.id < first)
+                            && topic.revision > Revision::ZERO
+                    }
+                    Op::Delete { .. } => false,
+                }
+        }))
     }
 
     /// Returns the topics of a later list that were posted since this one, as far as `history`

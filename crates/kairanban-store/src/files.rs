@@ -189,11 +189,19 @@ fn folder(file: &Path) -> Option<PathBuf> {
 }
 
 fn with_companions(file: &Path) -> [PathBuf; 4] {
-    ["", "-wal", "-shm", "-journal"].map(|ending| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(ending);
-        name.into()
-    })
+    ["", "-wal", "-shm", "-journal"].map(|ending| companion(file, ending))
+}
+
+/// Returns whether there is nothing in a file.
+pub(crate) fn is_empty(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0)
+}
+
+/// Returns the path of what lies beside a file, under its name with an ending.
+pub(crate) fn companion(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 fn found(path: &Path) -> Result<Option<fs::Metadata>, StartError> {

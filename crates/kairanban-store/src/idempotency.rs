@@ -5,9 +5,9 @@ use std::time::Duration;
 use diesel::{
     backend::Backend,
     prelude::*,
-    query_builder::{AstPass, QueryFragment, QueryId},
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{HasSqlType, Text},
+    sql_types::{BigInt, HasSqlType, Text},
 };
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
@@ -117,31 +117,47 @@ where
     }
 }
 
+impl Query for InsertKeys {
+    type SqlType = BigInt;
+}
+
 impl<C: Connection> RunQueryDsl<C> for InsertKeys {}
 
 /// A key, what was asked for, and the topic that it led to.
 pub(crate) type NewKey<'a> = (BoardId, &'a IdempotencyKey, &'a NewTopic, TopicId);
 
-/// Stores which topics keys led to. Fails if another transaction has inserted one of them, without
-/// saying which.
+/// Stores which topics keys led to. Fails if another transaction has inserted one of them, or a
+/// trigger dropped one, without saying which.
 pub(crate) fn insert(
     connection: &mut AnyConnection,
     keys: &[NewKey<'_>],
 ) -> Result<(), StoreError> {
-    match connection.insert_idempotency_sql() {
-        _ if keys.is_empty() => Ok(()),
-        Some(sql) => {
-            InsertKeys::new(sql, keys).execute(connection)?;
-            Ok(())
-        }
-        None => keys.iter().try_for_each(|(board, key, topic, id)| {
-            let request = digest(topic);
-            diesel::insert_into(idempotency::table)
-                .values(columns(*board, key, &request, *id))
-                .execute(connection)?;
-            Ok(())
-        }),
+    let inserted = match connection.insert_idempotency_sql() {
+        _ if keys.is_empty() => return Ok(()),
+        Some(sql) => InsertKeys::new(sql, keys).get_result::<i64>(connection)?,
+        None => keys
+            .iter()
+            .try_fold(0, |inserted, (board, key, topic, id)| {
+                let request = digest(topic);
+                let one = diesel::insert_into(idempotency::table)
+                    .values(columns(*board, key, &request, *id))
+                    .execute(connection)?;
+                Ok::<_, StoreError>(inserted + i64::try_from(one).unwrap_or_default())
+            })?,
+    };
+    if usize::try_from(inserted) == Ok(keys.len()) {
+        Ok(())
+    } else {
+        Err(dropped())
     }
+}
+
+/// Returns the error for a key that was not stored: a repeated request would be a second topic.
+fn dropped() -> StoreError {
+    StoreError::Refused(Refusal {
+        cause: Some("a trigger on the table idempotency dropped the key of a post".to_owned()),
+        ..Refusal::default()
+    })
 }
 
 /// Stores which topic a key led to, or finds out why that fails.
@@ -172,11 +188,10 @@ pub(crate) fn insert_checked(
             i64::try_from(inserted).ok()
         }
     };
-    // Without its key a repeated request would be a second topic.
     if inserted.is_some_and(|inserted| inserted > 0) {
         Ok(())
     } else {
-        Err(StoreError::Refused(Refusal::default()))
+        Err(dropped())
     }
 }
 

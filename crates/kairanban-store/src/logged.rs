@@ -37,6 +37,11 @@ pub(crate) fn ensure(
     stamp: Option<&Stamp>,
 ) -> Result<(), StoreError> {
     let at = stamp.map(|stamp| stamp.revision);
+    // A trigger of others may have stamped a topic, and kept its row of the log from it.
+    let all = changed
+        .iter()
+        .filter(|changed| !matches!(changed, Changed::Nothing));
+    let is_counted = stamp.is_some_and(|stamp| stamp.changes >= all.count());
     let mut tokens = 0;
     for changed in changed {
         let is_logged = match (changed, at) {
@@ -50,7 +55,11 @@ pub(crate) fn ensure(
                 is_as_before
                     || match at {
                         // The stamp is for what the log has.
-                        Some(at) if now.is_some_and(|now| now.topic.revision == at) => true,
+                        Some(at)
+                            if is_counted && now.is_some_and(|now| now.topic.revision == at) =>
+                        {
+                            true
+                        }
                         Some(at) => is_topic_logged(connection, at, *id)?,
                         None => false,
                     }

@@ -3,8 +3,12 @@
 //! whether reading and writing work are made of it.
 
 mod postgres;
+mod sqlite;
 
-pub(crate) use self::postgres::{RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql};
+pub(crate) use self::{
+    postgres::{RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
+    sqlite::foreign_triggers_in_file_sql,
+};
 
 /// A table, and what a server does with it.
 pub(crate) struct Table {
@@ -209,6 +213,22 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
 /// Returns the names of all tables.
 pub(crate) fn table_names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).collect()
+}
+
+/// Tables on which owners may have triggers of their own, which may refuse or change rows.
+const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
+
+/// Returns the names of the tables that are a server's alone.
+fn own_tables(postgres: bool) -> impl Iterator<Item = &'static str> {
+    let written_by_triggers = if postgres {
+        "transactions"
+    } else {
+        "revisions"
+    };
+    tables(postgres)
+        .map(|table| table.name)
+        .filter(|name| !OPEN_TABLES.contains(name) && !SEQUENCES.contains(name))
+        .chain([written_by_triggers])
 }
 
 /// Statements that touch no row and fail if something is missing that reading takes.

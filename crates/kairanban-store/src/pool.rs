@@ -5,7 +5,6 @@ mod session;
 mod slots;
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +23,7 @@ pub(crate) use self::{
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
-    identity,
+    sqlite_files::{FileMark, SqliteFiles, is_open_on},
 };
 
 /// How often all sessions may be closed because one of them was read-only. While the database is,
@@ -61,8 +60,8 @@ pub(crate) struct Pool {
     write_lock: Option<Arc<FairMutex<()>>>,
     /// The longest wait for it: its holder may never come back.
     write_lock_wait: Duration,
-    /// The path of the SQLite file; `None` on Postgres.
-    path: Option<Arc<Path>>,
+    /// The files of a SQLite database; `None` on Postgres.
+    files: Option<SqliteFiles>,
     /// Whether a reading failed although the database answered, since it was last asked.
     read_failed: Arc<AtomicBool>,
     /// Readings so far.
@@ -82,8 +81,10 @@ impl Pool {
             ..config.timeouts
         };
         let pooled = AnyConnection::is_pooled(&config.address, patient)?;
+        let files = config.address.path().map(SqliteFiles::new);
         let manager = Manager {
             address: config.address.clone(),
+            files: files.clone(),
             timeouts: config.timeouts,
             pooled,
         };
@@ -108,7 +109,6 @@ impl Pool {
             (None, DatabaseAddress::Sqlite(_)) => "".into(),
         };
         let write_lock = matches!(config.address, DatabaseAddress::Sqlite(_)).then(Arc::default);
-        let path = config.address.path().map(Arc::from);
         let write_lock_wait = config.pool_wait + config.timeouts.statement;
         let read_failed = Arc::default();
         // Before a request that waits for it is answered with 503: the next one finds it.
@@ -121,7 +121,7 @@ impl Pool {
             prelude,
             write_prelude,
             write_lock,
-            path,
+            files,
             write_lock_wait,
             read_failed,
             reads: Arc::default(),
@@ -254,9 +254,14 @@ impl Pool {
         &self.write_prelude
     }
 
-    /// Returns the mark of the file at the path of the database; `None` for Postgres.
-    pub(crate) fn file(&self) -> Result<Option<String>, StoreError> {
-        self.path.as_deref().map(identity::file_mark).transpose()
+    /// Returns the file at the path of the database; `None` for Postgres.
+    pub(crate) fn file(&self) -> Result<Option<FileMark>, StoreError> {
+        self.files.as_ref().map(SqliteFiles::now).transpose()
+    }
+
+    /// Returns the files of the database; `None` for Postgres.
+    pub(crate) const fn files(&self) -> Option<&SqliteFiles> {
+        self.files.as_ref()
     }
 
     fn with_retry<T>(
@@ -280,7 +285,7 @@ impl Pool {
         let mut pooled = self.take()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
-        if pooled.file != self.file()? {
+        if !is_open_on(pooled.file(), self.file()?.as_ref()) {
             return Err(StoreError::Disconnected(
                 "another file lies there now".to_owned(),
             ));

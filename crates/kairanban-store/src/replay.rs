@@ -51,16 +51,11 @@ pub(crate) fn read(
         .first()
         .filter(|row| row.changes >= row_limit(rows_max))
         .and_then(|row| row.oldest);
-    let ends = rows
+    let [cleared, gone] = rows
         .first()
         .map_or([None; 2], |row| [row.cleared, row.gone]);
-    let known_from = ends
-        .into_iter()
-        .chain([cut])
-        .flatten()
-        .max()
-        .unwrap_or(0)
-        .max(number(range.after));
+    let known_from = cleared.max(cut).max(Some(number(range.after)));
+    let known_from = known_from.unwrap_or_default();
     let touched = rows.iter().rev().filter_map(|row| {
         Some((
             row.revision.filter(|at| *at > known_from)?,
@@ -72,14 +67,16 @@ pub(crate) fn read(
         .collect::<Result<Vec<_>, StoreError>>()?;
     let waiting = waiting.into_iter().map(|id| (range.upto, TopicId(id)));
     // After the reading: what was trimmed meanwhile is not in it.
-    let floor = revision(known_from)?
-        .max(history::trimmed_to(connection)?)
-        .min(range.upto);
-    Ok(ReplayBuffer::new(
-        floor,
+    let known_from = revision(known_from)?.max(history::trimmed_to(connection)?);
+    let mut replay = ReplayBuffer::new(
+        known_from.min(range.upto),
         touched.into_iter().chain(waiting),
         replay_max,
-    ))
+    );
+    if let Some(gone) = gone {
+        replay.raise_floor(revision(gone)?.min(range.upto));
+    }
+    Ok(replay)
 }
 
 /// Returns the query for the topics that changed in the range, and from where on all of them are

@@ -18,7 +18,7 @@ use kairanban_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::data_version::DataVersion;
+pub use self::data_version::{DataVersion, FileWatchError};
 use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
     SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, browser_sessions,

@@ -46,6 +46,7 @@ use crate::{
     pool::{ConnectionLender, LentConnection, Pool, Session, SessionLender, replaced},
     rows::StoredLogRow,
     sql::Fixed,
+    sqlite_files::{FileMark, is_open_on},
 };
 
 /// An open write transaction. It holds the write lock of a SQLite file, and a connection.
@@ -57,8 +58,8 @@ pub(crate) struct WriteTx<'p, L: ConnectionLender> {
     lender: L,
     /// `None` once the transaction has ended.
     lent: Option<L::Lent>,
-    /// Returns the mark of the SQLite file that is written.
-    file: Option<String>,
+    /// The SQLite file that is written.
+    file: Option<FileMark>,
     _write_lock: Option<FairMutexGuard<'p, ()>>,
 }
 
@@ -126,7 +127,7 @@ impl LentConnection for Borrowed<'_> {
         self.0
     }
 
-    fn file(&self) -> Option<&str> {
+    fn file(&self) -> Option<&FileMark> {
         None
     }
 
@@ -148,14 +149,14 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             statement: patience.statement.saturating_sub(began.elapsed()),
             ..patience
         });
-        let file = file_of(pool)?;
         let mut lost = None;
         for _ in 0..lender.tries_max() {
             let mut lent = lender.lend()?;
             // Until it is proven good: after a panic it must not be used again.
             lent.set_tainted(true);
+            let file = file_of(pool)?;
             // One that is open on a file that was moved away is as good as dead.
-            if lent.file() != file.as_deref() {
+            if !is_open_on(lent.file(), file.as_ref()) {
                 continue;
             }
             let prelude = pool.map_or("", Pool::write_prelude);
@@ -217,7 +218,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
         let (pool, file) = (self.pool, self.file.take());
         self.run(|connection| {
             // What is committed to a file that was moved away is lost.
-            if file_of(pool)? != file {
+            if !is_open_on(file.as_ref(), file_of(pool)?.as_ref()) {
                 return Err(replaced());
             }
             Ok(connection.end_write()?)
@@ -273,8 +274,8 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
     }
 }
 
-/// The mark of the SQLite file that lies where the pool's database should, if it is one.
-fn file_of(pool: Option<&Pool>) -> Result<Option<String>, StoreError> {
+/// The SQLite file that lies where the pool's database should, if it is one.
+fn file_of(pool: Option<&Pool>) -> Result<Option<FileMark>, StoreError> {
     pool.map_or(Ok(None), Pool::file)
 }
 

@@ -11,7 +11,6 @@ mod error;
 mod layers;
 mod parts;
 mod settings;
-mod small_file;
 
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,15 @@
 //! Notices commits of other programs on SQLite, by `PRAGMA data_version`, ten times a second, on a
-//! connection that does nothing else. It reads a counter in shared memory, no table.
+//! connection that does nothing else. It reads a counter in shared memory, no table. What happens
+//! to the files themselves is noticed there, too.
 
 use std::{io, thread, time::Duration};
 
-use kairanban_store::Store;
+use kairanban_store::{DataVersion, FileWatchError, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, follower::Wake, metrics::WakeSource, supervise::Supervisor};
 
+const NAME: &str = "data-version";
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Starts the watching thread, if this is SQLite.
@@ -19,10 +21,11 @@ pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()
         return Ok(());
     }
     let stop = supervisor.stop().clone();
-    supervisor.thread("data-version", move || watch(&store, &wake, &stop))
+    let ending = supervisor.clone();
+    supervisor.thread(NAME, move || watch(&store, &wake, &ending, &stop))
 }
 
-fn watch(store: &Store, wake: &Wake, stop: &CancellationToken) {
+fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &CancellationToken) {
     let (mut connection, mut last, mut known_bad) = (None, None, false);
     while !stop.is_cancelled() {
         if connection.is_none() {
@@ -37,14 +40,21 @@ fn watch(store: &Store, wake: &Wake, stop: &CancellationToken) {
             }
         }
         failpoint::pass("data-version");
-        match connection.as_mut().map(kairanban_store::DataVersion::read) {
+        match connection.as_mut().map(DataVersion::read) {
             Some(Ok(now)) if last.replace(now) != Some(now) => {
                 wake.wake(WakeSource::DataVersion);
             }
-            Some(Err(_)) => {
+            Some(Err(FileWatchError::Again(_))) => wake.wake(WakeSource::DataVersion),
+            Some(Err(FileWatchError::Reopen(_))) => {
                 // Another file may have this name now.
                 connection = None;
                 wake.wake(WakeSource::DataVersion);
+            }
+            Some(Err(FileWatchError::Unusable(reason))) => {
+                supervisor.end_process(NAME, &reason);
+                while !stop.is_cancelled() {
+                    thread::park_timeout(INTERVAL);
+                }
             }
             _ => {}
         }

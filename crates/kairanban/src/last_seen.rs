@@ -1,14 +1,17 @@
 //! Keeps the last position in the log that this node has read in a small file in the data folder,
 //! to notice at the start a database that was restored while the server was away.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use kairanban_core::{LogPosition, LogRow};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{failpoint, private_file};
+use crate::{
+    failpoint, private_file,
+    small_file::{self, SECRET_BYTES_MAX},
+};
 
 /// The file's name in the data folder.
 pub const FILE: &str = "last-seen.json";
@@ -30,16 +33,16 @@ struct KeptPosition {
 )]
 pub fn read(folder: &Path) -> Option<LogPosition> {
     let path = folder.join(FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let text = match small_file::read_if_there(&path, SECRET_BYTES_MAX) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
             tracing::info!(path = %path.display(), "this server has not seen a database before, so \
                 it cannot tell whether this one was restored");
             return None;
         }
-        Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "cannot read what was seen last; a \
-                restored database is not noticed at this start");
+        Err(reason) => {
+            tracing::warn!(path = %path.display(), "what was seen last {reason}; a restored \
+                database is not noticed at this start");
             return None;
         }
     };
@@ -109,6 +112,8 @@ fn write(folder: &Path, position: &LogPosition) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use kairanban_core::Revision;
 
     use super::*;
@@ -148,5 +153,11 @@ mod tests {
             fs::write(inside.join(FILE), wrong).expect("written");
             assert_eq!(read(&inside), None, "{wrong}");
         }
+        let padded = format!(
+            r#"{{"epoch":"a1","mark":"","last":null}}{}"#,
+            " ".repeat(1 << 20)
+        );
+        fs::write(inside.join(FILE), padded).expect("written");
+        assert_eq!(read(&inside), None, "it is longer than any that was kept");
     }
 }

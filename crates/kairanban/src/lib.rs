@@ -43,6 +43,7 @@ mod service;
 mod shared_snapshots;
 mod shutdown;
 mod site;
+mod small_file;
 mod start;
 mod state;
 mod stream;

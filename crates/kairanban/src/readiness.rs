@@ -90,11 +90,8 @@ impl Readiness {
         if self.drain.is_announced() {
             reasons.push((Status::NotReady, "draining".to_owned()));
         }
-        if let Some(name) = self.supervisor.has_lost() {
-            reasons.push((
-                Status::NotReady,
-                format!("{name} has ended; the process ends"),
-            ));
+        if let Some(reason) = self.supervisor.end_reason() {
+            reasons.push((Status::NotReady, format!("the process ends: {reason}")));
         }
         let follower = self.boards.follower();
         if let Some(fault) = follower.reading_fault() {

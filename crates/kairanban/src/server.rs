@@ -160,14 +160,14 @@ impl ListeningServer {
             ..
         } = self;
         let metrics = metrics.map(|server| (server.handle(), rt::spawn(server)));
-        let lost = tokio::select! {
+        let is_lost = tokio::select! {
             served = &mut http => return Ok(served?),
-            stopped = stop() => stopped.map(|()| None)?,
-            name = supervisor.lost() => Some(name),
+            stopped = stop() => stopped.map(|()| false)?,
+            _ = supervisor.lost() => true,
         };
         drain.announce();
         let drained = async {
-            if lost.is_none() && !drain_wait.is_zero() {
+            if !is_lost && !drain_wait.is_zero() {
                 tracing::info!(
                     ?drain_wait,
                     "will end: /readyz says so, all else goes on meanwhile"
@@ -195,10 +195,8 @@ impl ListeningServer {
         if !supervisor.end(STOP_WAIT).await {
             tracing::warn!("some work was still going on at the end");
         }
-        match lost.or_else(|| supervisor.has_lost()) {
-            Some(name) => Err(ExitError::Failed(format!(
-                "{name} ended, and cannot be started again; the log says why"
-            ))),
+        match supervisor.end_reason() {
+            Some(reason) => Err(ExitError::Failed(reason)),
             None => {
                 tracing::info!("ended");
                 Ok(())

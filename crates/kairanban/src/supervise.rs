@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -43,6 +43,8 @@ struct SupervisorInner {
     failed_at: Mutex<BTreeMap<&'static str, Instant>>,
     /// The first vital task or thread that ended.
     lost: watch::Sender<Option<&'static str>>,
+    /// What it ended for, if it was not a failure of its own.
+    reason: OnceLock<String>,
 }
 
 impl SupervisorInner {
@@ -54,6 +56,7 @@ impl SupervisorInner {
             metrics,
             failed_at: Mutex::default(),
             lost,
+            reason: OnceLock::new(),
         }
     }
 }
@@ -162,6 +165,21 @@ impl Supervisor {
             "ended, and cannot be started again; the process ends"
         );
         self.0.lost.send_replace(Some(name));
+    }
+
+    /// Ends the process for something that no restart of a task helps against.
+    pub fn end_process(&self, name: &'static str, reason: &str) {
+        tracing::error!(task = name, reason, "the process ends");
+        let _ = self.0.reason.set(reason.to_owned());
+        self.0.lost.send_replace(Some(name));
+    }
+
+    /// Returns why the process ends, if something has ended that cannot be started again.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<String> {
+        let name = self.has_lost()?;
+        let failed = || format!("{name} ended, and cannot be started again; the log says why");
+        Some(self.0.reason.get().cloned().unwrap_or_else(failed))
     }
 
     /// Waits until a vital task or thread has ended, and returns its name. Cancel safe.

@@ -73,7 +73,7 @@ impl LoadedBoard {
         // The load knows its own history; the one in memory has a gap before it.
         let before = std::mem::replace(&mut self.replay_buffer, load.replay_buffer);
         self.searched = None;
-        let is_logged = self.is_logged(&load.snapshot);
+        let is_logged = self.is_logged(&load.snapshot, topics_max);
         if was_outdated || shown < self.replay_buffer.floor() {
             let update = self.restate(Arc::new(load.snapshot), &before, topics_max);
             return if is_logged {
@@ -92,9 +92,11 @@ impl LoadedBoard {
     /// differ, as far as it reaches back. If it does not, rows changed without a revision. Unless
     /// it does, no reader from before the later list is served by it, nor by what is read of it
     /// later.
-    fn is_logged(&mut self, later: &Snapshot) -> bool {
+    fn is_logged(&mut self, later: &Snapshot, topics_max: usize) -> bool {
         self.replay_buffer.raise_floor(self.trusted_from);
-        let is_logged = self.snapshot.is_followed_by(later, &self.replay_buffer);
+        let is_logged = self
+            .snapshot
+            .is_followed_by(later, &self.replay_buffer, topics_max);
         if is_logged != Some(true) {
             self.trusted_from = later.revision();
             self.replay_buffer.raise_floor(self.trusted_from);

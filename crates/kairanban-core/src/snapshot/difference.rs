@@ -35,12 +35,6 @@ impl Difference {
         self.removed.is_empty() && self.set.is_empty()
     }
 
-    /// Returns the topics in which the lists differ.
-    pub(super) fn topic_ids(&self) -> impl Iterator<Item = TopicId> {
-        let set = self.set.iter().map(|(topic, _)| topic.id);
-        self.removed.iter().copied().chain(set)
-    }
-
     /// Returns the topics that only the later list shows.
     pub(super) fn added(&self) -> impl Iterator<Item = &Arc<Topic>> {
         let added = self.set.iter().filter(|(_, is_new)| *is_new);

@@ -15,7 +15,7 @@ use super::{Modification, triggers_off};
 use crate::{
     StoreError,
     error::{FULL_SQLITE, FaultKind, READ_ONLY_SQLITE, Refusal},
-    needs,
+    needs::{self, foreign_triggers_in_file_sql},
     sql::{Number, REVISION_MAX},
 };
 
@@ -80,9 +80,51 @@ pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), Sto
 
 /// Logs a change and draws its revision, as each write does. To be rolled back.
 pub(crate) fn check_stamping(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    connection
-        .batch_execute("INSERT INTO changes (revision, kind, board_id) VALUES (0, 'token', 0)")
-        .map_err(meaning)
+    let logged = connection
+        .batch_execute("INSERT INTO changes (revision, kind, board_id) VALUES (0, 'token', 0)");
+    match logged.map_err(meaning) {
+        // Our own triggers refuse no such row.
+        Err(error @ StoreError::Refused(_)) => {
+            return Err(foreign_trigger(connection, None).unwrap_or(error));
+        }
+        logged => logged?,
+    }
+    let is_logged = "SELECT count(*) AS number FROM changes, revisions \
+        WHERE kind = 'token' AND board_id = 0 AND revision = newest AND batch = 2";
+    let is_logged: Number = sql_query(is_logged).get_result(connection)?;
+    if is_logged.number == Some(1) {
+        Ok(())
+    } else {
+        Err(foreign_trigger(connection, None).unwrap_or_else(triggers_off))
+    }
+}
+
+/// Returns the error for triggers of others on our own tables, if there are any: those that say
+/// `sentence`, or all.
+fn foreign_trigger(
+    connection: &mut SqliteConnection,
+    sentence: Option<&str>,
+) -> Option<StoreError> {
+    let found = format!(
+        "SELECT coalesce(group_concat(mend, '; '), '') AS dropped FROM ({}) WHERE instr(sql, ?) > 0",
+        foreign_triggers_in_file_sql()
+    );
+    let found: QueryResult<Vec<ForeignTriggers>> = sql_query(found)
+        .bind::<Text, _>(sentence.map(literal).unwrap_or_default())
+        .load(connection);
+    let found = found.ok()?.pop()?.dropped;
+    (!found.is_empty()).then(|| StoreError::fault(FaultKind::ForeignTrigger, found))
+}
+
+#[derive(QueryableByName)]
+struct ForeignTriggers {
+    #[diesel(sql_type = Text)]
+    dropped: String,
+}
+
+/// Returns a text as it stands in a statement.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Classifies an error of SQLite. Its library names each result by a fixed English text.
@@ -190,18 +232,21 @@ fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> S
             sentence: Some(text),
             conflict,
             cause: None,
-        }) => StoreError::refused(is_raised(connection, &text).then_some(text), conflict),
+        }) => match foreign_trigger(connection, Some(&text)) {
+            // It says nothing of the row: every other one meets it, too.
+            Some(foreign) => foreign,
+            None => StoreError::refused(is_raised(connection, &text).then_some(text), conflict),
+        },
         other => other,
     }
 }
 
 /// Returns whether a trigger of the database reports this with RAISE.
 fn is_raised(connection: &mut SqliteConnection, sentence: &str) -> bool {
-    let literal = format!("'{}'", sentence.replace('\'', "''"));
     let text =
         "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' AND instr(sql, ?) > 0";
     let found: QueryResult<Number> = sql_query(text)
-        .bind::<Text, _>(literal)
+        .bind::<Text, _>(literal(sentence))
         .get_result(connection);
     found.is_ok_and(|found| found.number.unwrap_or_default() > 0)
 }

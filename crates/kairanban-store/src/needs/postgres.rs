@@ -1,6 +1,6 @@
 //! How our own sequences, tables and functions of a Postgres have to be, beside being there.
 
-use super::{DELETE, INSERT, POSTGRES_TRIGGERS, SELECT, SEQUENCES, UPDATE, table_names};
+use super::{DELETE, INSERT, POSTGRES_TRIGGERS, SELECT, UPDATE, own_tables};
 
 /// What the functions of the schema do with the rights of their owner: that role may have lost them
 /// on its own tables.
@@ -20,17 +20,10 @@ pub(crate) const WRONG_SEQUENCES: &str = "\
     to_regclass('boards_id_seq'), to_regclass('tokens_id_seq')) \
     AND (seqincrement <> 1 OR seqcache <> 1 OR seqcycle)";
 
-/// Tables on which owners may have triggers of their own, which may refuse or change rows.
-const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
-
-/// Returns the condition for rows of `pg_trigger` on the other tables that are neither ours nor
-/// off.
+/// Returns the condition for rows of `pg_trigger` on tables that are ours alone that are neither
+/// ours nor off.
 pub(crate) fn foreign_triggers_sql() -> String {
-    let tables = table_names()
-        .into_iter()
-        .chain(["transactions"])
-        .filter(|name| !OPEN_TABLES.contains(name) && !SEQUENCES.contains(name));
-    let tables: Vec<_> = tables
+    let tables: Vec<_> = own_tables(true)
         .map(|name| format!("to_regclass('{name}')"))
         .collect();
     let ours: Vec<_> = POSTGRES_TRIGGERS

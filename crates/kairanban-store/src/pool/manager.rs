@@ -8,12 +8,18 @@ use std::{
 use diesel::{Connection as _, r2d2::R2D2Connection as _};
 
 use super::slots::{Activity, Slot};
-use crate::{DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, identity};
+use crate::{
+    DatabaseAddress, StoreError, Timeouts,
+    connection::AnyConnection,
+    sqlite_files::{OpenFile, SqliteFiles},
+};
 
 /// How the pool makes connections and recognizes bad ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Manager {
     pub(super) address: DatabaseAddress,
+    /// The files of a SQLite database; `None` on Postgres.
+    pub(super) files: Option<SqliteFiles>,
     pub(super) timeouts: Timeouts,
     /// Whether a transaction pooler stands between.
     pub(super) pooled: bool,
@@ -22,8 +28,8 @@ pub(crate) struct Manager {
 /// A connection with a note whether it has to be closed.
 pub(crate) struct TrackedConnection {
     pub(super) connection: AnyConnection,
-    /// The mark of the file that it was opened on.
-    pub(super) file: Option<String>,
+    /// The file that it was opened on; dropped after it.
+    pub(super) file: Option<OpenFile>,
     /// When it began to connect.
     pub(super) opened_at: Instant,
     /// Whether it must not be used again.
@@ -71,14 +77,17 @@ impl Drop for Held {
 impl Manager {
     pub(super) fn open(&self) -> Result<TrackedConnection, StoreError> {
         let opened_at = Instant::now();
-        // Read first, so that a file that is missing is not created.
-        let file = self.address.path().map(identity::file_mark).transpose()?;
-        let mut connection = if self.pooled {
-            let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
-            connection.prepare_nothing();
-            connection
-        } else {
-            AnyConnection::open(&self.address, self.timeouts)?
+        let (mut connection, file) = match &self.files {
+            Some(files) => {
+                let opened = files.open(|| AnyConnection::open(&self.address, self.timeouts))?;
+                (opened.0, Some(opened.1))
+            }
+            None if self.pooled => {
+                let mut connection = AnyConnection::connect(&self.address, self.timeouts)?;
+                connection.prepare_nothing();
+                (connection, None)
+            }
+            None => (AnyConnection::open(&self.address, self.timeouts)?, None),
         };
         let activity = Activity::default();
         // A statement of SQLite may take its time: it is in this process, and always ends.

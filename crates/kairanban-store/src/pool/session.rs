@@ -3,15 +3,20 @@
 use std::ops::DerefMut;
 
 use super::{Held, Pool, TrackedConnection};
-use crate::{StoreError, connection::AnyConnection, error::FaultKind};
+use crate::{
+    StoreError,
+    connection::AnyConnection,
+    error::FaultKind,
+    sqlite_files::{FileMark, is_open_on},
+};
 
 /// A connection on loan.
 pub(crate) trait LentConnection {
     /// Returns the connection that is lent, to run statements on.
     fn connection(&mut self) -> &mut AnyConnection;
 
-    /// Returns the mark of the SQLite file that it was opened on.
-    fn file(&self) -> Option<&str>;
+    /// Returns which SQLite file it was opened on.
+    fn file(&self) -> Option<&FileMark>;
 
     /// Notes whether it must not be used again.
     fn set_tainted(&mut self, is_tainted: bool);
@@ -22,8 +27,8 @@ impl<P: DerefMut<Target = TrackedConnection>> LentConnection for P {
         &mut self.connection
     }
 
-    fn file(&self) -> Option<&str> {
-        self.file.as_deref()
+    fn file(&self) -> Option<&FileMark> {
+        self.file.as_ref().map(|file| &file.mark)
     }
 
     fn set_tainted(&mut self, is_tainted: bool) {
@@ -96,9 +101,11 @@ impl Session {
 
     /// Checks that the session may write, by one short statement and without a transaction.
     pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
+        let file = self.pool.file()?;
         let mut pooled = self
             .idle
             .take()
+            .filter(|idle| is_open_on(idle.file(), file.as_ref()))
             .map_or_else(|| self.pool.manager.open().map(Box::new), Ok)?;
         if !pooled.connection.is_writable()? {
             return Err(StoreError::fault(

@@ -1,16 +1,42 @@
-//! Whether another process committed to a SQLite file.
+//! Whether another process committed to a SQLite file, and whether its files are still in place.
 
-use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use diesel::RunQueryDsl as _;
+use diesel::{
+    QueryableByName, RunQueryDsl as _,
+    connection::SimpleConnection as _,
+    sql_types::{BigInt, Text},
+};
+use thiserror::Error;
 
 use super::Store;
 use crate::{
-    DatabaseAddress, StoreError,
+    StoreError,
+    classified::sqlite::meaning,
     connection::AnyConnection,
-    identity,
+    error::FaultKind,
+    files, identity,
     sql::{DataVersionRow, Fixed},
+    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles},
 };
+
+/// How long the `-shm` may be missing before the process ends: an operator may be about to put
+/// another database there.
+const SHM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the file cannot be watched.
+#[derive(Debug, Error)]
+pub enum FileWatchError {
+    /// It has to be watched by another connection: another file may lie there.
+    #[error(transparent)]
+    Reopen(StoreError),
+    /// The same connection is to try it again.
+    #[error(transparent)]
+    Again(StoreError),
+    /// No connection of this process may be used any more.
+    #[error("{0}")]
+    Unusable(String),
+}
 
 impl Store {
     /// Opens a connection for the caller alone, outside the pool, that only reads `PRAGMA
@@ -19,27 +45,97 @@ impl Store {
     /// # Errors
     /// If the file cannot be opened.
     pub fn data_version(&self) -> Result<Option<DataVersion>, StoreError> {
-        match self.config.address {
-            DatabaseAddress::Postgres(_) => Ok(None),
-            DatabaseAddress::Sqlite(ref path) => {
-                let mark = identity::file_mark(path)?;
-                let connection = AnyConnection::open(&self.config.address, self.config.timeouts)?;
-                Ok(Some(DataVersion {
-                    connection,
-                    path: path.clone(),
-                    mark,
-                }))
-            }
-        }
+        let Some(files) = self.pool.files() else {
+            return Ok(None);
+        };
+        let (mut connection, open) =
+            files.open(|| AnyConnection::open(&self.config.address, self.config.timeouts))?;
+        // After a crash the notes say that copying is under way.
+        let _ = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
+        let (shm, notes) = files.shm_file().unzip();
+        Ok(Some(DataVersion {
+            watch: notes.map(|notes| OverwriteWatch::begin(files, notes)),
+            shm,
+            is_overwritten: false,
+            without_shm: None,
+            files: files.clone(),
+            connection: Some(connection),
+            open,
+            store: self.clone(),
+        }))
     }
+
+    /// Checks what lies there, as a connection finds it that knows nothing of it, and empties the
+    /// `-wal` if it is sound.
+    fn check_file(&self) -> Result<(), StoreError> {
+        // SQLite would delete the -wal of an empty one.
+        if self.config.address.path().is_some_and(files::is_empty) {
+            return Err(StoreError::Internal("it is empty".to_owned()));
+        }
+        let mut connection = AnyConnection::open(&self.config.address, self.config.timeouts)?;
+        let found: IntegrityRow = Fixed("PRAGMA integrity_check(1)")
+            .get_result(&mut connection)
+            .map_err(meaning)?;
+        if found.integrity_check != "ok" {
+            return Err(StoreError::Internal(found.integrity_check));
+        }
+        if identity::stored_epoch(&mut connection)
+            .map_err(meaning)?
+            .is_none()
+        {
+            return Err(StoreError::Internal("it has no epoch".to_owned()));
+        }
+        // After a crash SQLite would put it over the database again.
+        empty_wal(&mut connection)
+    }
+}
+
+/// Copies all of the `-wal` into the database, and empties it.
+fn empty_wal(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let done: CheckpointRow = Fixed("PRAGMA wal_checkpoint(TRUNCATE)")
+        .get_result(connection)
+        .map_err(meaning)?;
+    if done.busy == 0 {
+        Ok(())
+    } else {
+        Err(StoreError::Unavailable(
+            "the -wal was removed, and other connections are using it".to_owned(),
+        ))
+    }
+}
+
+/// Returns whether another try may do: others are in the way, or the disk is full.
+fn passes(error: &StoreError) -> bool {
+    match error {
+        StoreError::Fault(fault) => fault.kind != FaultKind::Other,
+        error => matches!(error, StoreError::Unavailable(_)),
+    }
+}
+
+#[derive(QueryableByName)]
+struct IntegrityRow {
+    #[diesel(sql_type = Text)]
+    integrity_check: String,
+}
+
+#[derive(QueryableByName)]
+struct CheckpointRow {
+    #[diesel(sql_type = BigInt)]
+    busy: i64,
 }
 
 /// Shows whether another connection committed to the SQLite file.
 pub struct DataVersion {
-    connection: AnyConnection,
-    path: PathBuf,
-    /// The mark of the file that the connection was opened on.
-    mark: String,
+    /// `None` once it was left open for good.
+    connection: Option<AnyConnection>,
+    open: OpenFile,
+    files: SqliteFiles,
+    shm: Option<String>,
+    watch: Option<OverwriteWatch>,
+    is_overwritten: bool,
+    /// Since when the `-shm` is another one.
+    without_shm: Option<Instant>,
+    store: Store,
 }
 
 impl std::fmt::Debug for DataVersion {
@@ -52,14 +148,117 @@ impl DataVersion {
     /// Reads a number that changes with each commit of any other connection, in whichever process.
     ///
     /// # Errors
-    /// If the file cannot be read, or another one lies there now.
-    pub fn read(&mut self) -> Result<i64, StoreError> {
-        if identity::file_mark(&self.path)? != self.mark {
-            return Err(StoreError::Disconnected(
+    /// If the file cannot be read, or something was done to it past SQLite.
+    pub fn read(&mut self) -> Result<i64, FileWatchError> {
+        let now = self.files.now().map_err(FileWatchError::Reopen)?;
+        let watch = self.watch.as_mut();
+        self.is_overwritten |= watch.is_some_and(OverwriteWatch::is_overwritten);
+        if now.database != self.open.mark.database {
+            return Err(FileWatchError::Reopen(StoreError::Disconnected(
                 "another file lies there now".to_owned(),
-            ));
+            )));
         }
-        let row: DataVersionRow = Fixed("PRAGMA data_version").get_result(&mut self.connection)?;
-        Ok(row.data_version)
+        // Before anything is written there, as by saving a -wal.
+        if self.is_overwritten {
+            return Err(self.check_overwritten());
+        }
+        if self.files.shm_mark() != self.shm {
+            self.without_shm.get_or_insert_with(Instant::now);
+        }
+        if now.wal != self.open.mark.wal || self.without_shm.is_some() {
+            return Err(self.save_wal());
+        }
+        let version = self.connection().and_then(|connection| {
+            let row: DataVersionRow = Fixed("PRAGMA data_version").get_result(connection)?;
+            Ok(row.data_version)
+        });
+        version.map_err(FileWatchError::Reopen)
+    }
+
+    fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
+        let gone = || StoreError::Unavailable("the database is not used any more".to_owned());
+        self.connection.as_mut().ok_or_else(gone)
+    }
+
+    /// Saves what a `-wal` holds that was removed, or whose `-shm` was. Without the same `-shm`
+    /// other programs no longer wait for our locks, nor we for theirs.
+    fn save_wal(&mut self) -> FileWatchError {
+        let pool = self.store.pool.clone();
+        // Until the next `-wal` is watched.
+        let _lock = match pool.write_lock(None) {
+            Ok(lock) => lock,
+            Err(error) => return FileWatchError::Again(error),
+        };
+        match (self.connection().and_then(empty_wal), self.without_shm) {
+            (Err(error), _) if passes(&error) => FileWatchError::Again(error),
+            (Err(error), _) => self.end(
+                &format!(
+                    "the -wal or -shm was removed while it was in use, and what was written last \
+                     could not be saved ({error}): check the database, or put a backup in its place"
+                ),
+                true,
+            ),
+            (Ok(()), None) => {
+                self.files.let_wal_go();
+                self.reopen("the -wal was removed while it was in use; what it held was saved")
+            }
+            (Ok(()), Some(since)) if since.elapsed() < SHM_PATIENCE => FileWatchError::Again(
+                StoreError::Unavailable("the -shm was removed while it was in use".to_owned()),
+            ),
+            (Ok(()), Some(_)) => self.end(
+                "the -shm was removed while it was in use. All that was written is saved: start \
+                 the server again",
+                true,
+            ),
+        }
+    }
+
+    fn check_overwritten(&mut self) -> FileWatchError {
+        let pool = self.store.pool.clone();
+        let _lock = match pool.write_lock(None) {
+            Ok(lock) => lock,
+            Err(error) => return FileWatchError::Again(error),
+        };
+        match self.store.check_file() {
+            Err(error) if passes(&error) => FileWatchError::Again(error),
+            Err(error) => self.end(
+                &format!(
+                    "something else than SQLite wrote the database (cp, truncate?), and it does \
+                     not fit its -wal ({error}), which was moved aside. If you restored a backup, \
+                     start the server again; otherwise put one in its place first"
+                ),
+                false,
+            ),
+            Ok(()) => {
+                self.files.reopen_all();
+                self.reopen(
+                    "something else than SQLite wrote the database (cp, truncate?); what is there \
+                     now is sound",
+                )
+            }
+        }
+    }
+
+    /// Goes on with another connection to what lies there now.
+    fn reopen(&mut self, reason: &str) -> FileWatchError {
+        tracing::warn!(reason, "the database file is opened again");
+        match self.store.data_version() {
+            Ok(Some(opened)) => {
+                *self = opened;
+                FileWatchError::Again(StoreError::Disconnected(reason.to_owned()))
+            }
+            Ok(None) => FileWatchError::Reopen(StoreError::Disconnected(reason.to_owned())),
+            Err(error) => FileWatchError::Reopen(error),
+        }
+    }
+
+    fn end(&mut self, reason: &str, wal_fits: bool) -> FileWatchError {
+        let reason = format!("{}: {reason}", self.files.path().display());
+        self.files.give_up(&reason, wal_fits);
+        // The last connection that is closed would copy the -wal into the database.
+        if !wal_fits {
+            std::mem::forget(self.connection.take());
+        }
+        FileWatchError::Unusable(reason)
     }
 }

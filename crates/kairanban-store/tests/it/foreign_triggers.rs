@@ -7,7 +7,7 @@ use kairanban_store::{Committed, Creation, StoreError, Write, Writer};
 
 use crate::{
     contract::futures,
-    place::{DatabaseKind, Place, WRITER, main, run, written_topic},
+    place::{DatabaseKind, Place, WRITER, main, post_once, run, written_topic},
 };
 
 fn creation(comment: &str, author: &str) -> Write {
@@ -58,6 +58,76 @@ fn each_post_has_the_topic_that_was_made_of_it() {
         }
     }
     assert_eq!(foreign.ask("SELECT count(*) FROM topics"), "32");
+}
+
+/// Every post would meet it: none is refused for good, and none is acknowledged without its place in
+/// the log.
+#[test]
+fn a_strange_trigger_on_our_own_tables_of_a_file_is_named() {
+    for (event, does) in [
+        ("BEFORE INSERT ON changes", "SELECT RAISE(IGNORE);"),
+        ("AFTER INSERT ON changes", "SELECT RAISE(IGNORE);"),
+        (
+            "BEFORE INSERT ON changes",
+            "SELECT RAISE(ABORT, 'it''s mine');",
+        ),
+        (
+            "AFTER INSERT ON changes",
+            "DELETE FROM changes WHERE id = NEW.id;",
+        ),
+        ("BEFORE UPDATE ON revisions", "SELECT RAISE(IGNORE);"),
+        (
+            "BEFORE UPDATE OF revision ON changes",
+            "SELECT RAISE(IGNORE);",
+        ),
+    ] {
+        let place = Place::new(DatabaseKind::Sqlite);
+        let mut foreign = place.foreign();
+        foreign.run(&format!("CREATE TRIGGER strange {event} BEGIN {does} END"));
+        let (writer, _) = place.writer();
+        let posts = (0..4).map(|n| writer.write(creation(&format!("{n}"), "")));
+        for answer in run(futures(posts)) {
+            let error = answer.expect_err(event);
+            assert!(
+                matches!(&error, StoreError::Fault(fault) if fault.text == "DROP TRIGGER strange"),
+                "{event} {does}: {error:?}"
+            );
+        }
+        let fault = writer.health().fault().unwrap_or_default();
+        assert!(fault.contains("DROP TRIGGER strange"), "{event}: {fault}");
+        foreign.run("DROP TRIGGER strange");
+        written_topic(run(writer.write(creation("after", ""))));
+        assert_eq!(place.comments(), ["after"], "{event} {does}");
+    }
+}
+
+/// A repeated request would be a second topic.
+#[test]
+fn a_post_whose_key_a_trigger_drops_is_not_acknowledged() {
+    for (kind, trigger) in [
+        (
+            DatabaseKind::Sqlite,
+            "CREATE TRIGGER strange BEFORE INSERT ON idempotency BEGIN SELECT RAISE(IGNORE); END",
+        ),
+        (
+            DatabaseKind::Postgres,
+            "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER strange BEFORE INSERT ON idempotency
+                 FOR EACH ROW EXECUTE FUNCTION drop_it()",
+        ),
+    ] {
+        let place = Place::new(kind);
+        place.foreign().run(trigger);
+        let (writer, _) = place.writer();
+        let keys = ["a", "b", "c", "d"];
+        let posts = keys.map(|key| writer.write(post_once("with a key", Some(key))));
+        for answer in run(futures(posts)) {
+            assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");
+        }
+        let warning = writer.health().warning().unwrap_or_default();
+        assert!(warning.contains("idempotency"), "{kind:?}: {warning}");
+        assert!(place.comments().is_empty(), "{kind:?}");
+    }
 }
 
 const SETTINGS: [&str; 9] = [

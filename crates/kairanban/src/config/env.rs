@@ -6,8 +6,8 @@ use super::{
     ConfigError,
     error::{names_file, suggestion},
     layers::Layers,
-    small_file::{self, SECRET_BYTES_MAX},
 };
+use crate::small_file::{self, SECRET_BYTES_MAX};
 
 const PREFIX: &str = "KAIRANBAN_";
 const FILE: &str = "_FILE";

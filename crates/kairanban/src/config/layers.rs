@@ -10,8 +10,8 @@ use toml::{
 use super::{
     Config, ConfigError, DEFAULT,
     error::{names_file, suggestion},
-    small_file::{self, TEXT_BYTES_MAX},
 };
+use crate::small_file::{self, TEXT_BYTES_MAX};
 
 /// Keys whose values are not shown. What sets one of them to nothing is a mistake, like a secret
 /// that was not mounted: without a URL the server would begin with an embedded database that is

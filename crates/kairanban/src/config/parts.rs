@@ -3,10 +3,8 @@
 use chrono_tz::Tz;
 use kairanban_store::{OnWait, StoreConfig, TicketTimes, Timeouts, WriterConfig};
 
-use super::{
-    Config, ConfigError,
-    small_file::{self, TEXT_BYTES_MAX},
-};
+use super::{Config, ConfigError};
+use crate::small_file::{self, TEXT_BYTES_MAX};
 
 impl Config {
     /// Returns the time limits of the database.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,10 +12,12 @@ use kairanban_core::{BoardId, Epoch};
 use kairanban_store::BoardContent;
 use serde::{Deserialize, Serialize};
 
-use crate::private_file;
+use crate::{private_file, small_file};
 
 /// The file's name in the data folder.
 const FILE: &str = "compared-boards.json";
+/// The longest that the file has of a board, and what it has beside them.
+const BOARD_BYTES_MAX: u64 = 128;
 
 /// The boards that were compared, at most `boards_max`.
 #[derive(Debug)]
@@ -42,13 +44,13 @@ impl ComparedBoards {
     /// Reads what the last process kept. A file that is missing or cannot be read is no error: what
     /// changed while the server was away is not noticed then.
     pub(super) fn read(folder: &Path, topics_max: usize, boards_max: usize) -> Self {
-        let kept: KeptBoards = match fs::read_to_string(folder.join(FILE)) {
-            Ok(text) => serde_json::from_str(&text).unwrap_or_default(),
-            Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(%error, file = FILE, "cannot read what boards were when they \
-                        were compared last");
-                }
+        let bytes_max = (boards_max as u64 + 1).saturating_mul(BOARD_BYTES_MAX);
+        let kept: KeptBoards = match small_file::read_if_there(&folder.join(FILE), bytes_max) {
+            Ok(text) => text
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default(),
+            Err(reason) => {
+                tracing::warn!("{FILE}, what boards were when they were compared last, {reason}");
                 KeptBoards::default()
             }
         };
@@ -177,6 +179,19 @@ mod tests {
         let mut later = read(&folder, 500);
         later.begin(&"b2".parse().expect("an epoch"));
         assert!(!later.differs(&content(1, 7, 71)), "another epoch");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = r#"{"epoch":"a1","topics_max":500,"boards":{"1":[7,70]}}"#;
+        let mut found = Vec::new();
+        for padding in [0, 1 << 20] {
+            let text = format!("{kept}{}", " ".repeat(padding));
+            std::fs::write(folder.path().join(FILE), text).expect("written");
+            found.push(read(&folder, 500).differs(&content(1, 7, 71)));
+        }
+        assert_eq!(found, [true, false]);
     }
 
     #[test]

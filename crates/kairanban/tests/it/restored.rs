@@ -4,6 +4,7 @@
 
 mod backup;
 mod boards;
+mod files;
 mod unlogged;
 
 use std::{
@@ -15,7 +16,7 @@ use crate::{
     node::{Database, Node, program, run_psql},
     sse::{Event, Reader},
 };
-use backup::{Backup, OF_POSTGRES, OF_SQLITE, RestoreWay, base_and_name};
+use backup::{Backup, OF_POSTGRES, OF_SQLITE, RestoreWay, base_and_name, beside};
 
 /// What the contract promises.
 const NOTICED_MAX: Duration = Duration::from_secs(5);
@@ -191,6 +192,7 @@ each_way! {
     file_deleted: sqlite, OF_SQLITE, 1;
     restore: sqlite, OF_SQLITE, 2;
     sqlite_rows: sqlite, OF_SQLITE, 3;
+    file_replaced_beside_its_wal: sqlite, OF_SQLITE, 4;
     pg_restore_clean: postgres, OF_POSTGRES, 0;
     drop_create: postgres, OF_POSTGRES, 1;
     exchanged_names: postgres, OF_POSTGRES, 2;

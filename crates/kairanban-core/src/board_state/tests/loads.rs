@@ -121,6 +121,33 @@ fn a_later_list_that_shows_what_the_log_does_not_say_is_reported_and_sent_whole(
     }
 }
 
+/// A full list lets in older topics when one of it is deleted; the log knows them from before.
+#[test]
+fn what_a_full_list_lets_in_is_not_taken_for_what_the_log_does_not_say() {
+    const MAX: usize = 3;
+    let after: [(&[(i64, u64)], bool); 5] = [
+        (&[(1, 1), (2, 2), (3, 3)], true),
+        (&[(1, 0), (2, 2), (3, 3)], false),
+        (&[(2, 2), (3, 3), (9, 0)], false),
+        (&[(1, 1), (2, 5), (3, 3)], false),
+        (&[(1, 1), (3, 3)], false),
+    ];
+    for (list, is_logged) in after {
+        let (mut board, now) = (BoardState::default(), Instant::now());
+        let shown = loaded(7, &[(2, 2), (3, 3), (4, 4)]);
+        board.install(shown, now, MAX).expect("nothing missed");
+        let mut load = with_history(loaded(8, list), &[(8, 4)]);
+        let at = load.snapshot.revision();
+        load.replay_buffer.raise_floor(at);
+        match board.install(load, now, MAX).expect("newer") {
+            StateChange::Update(_) => assert!(is_logged, "{list:?}"),
+            StateChange::Differs(Some(_)) => assert!(!is_logged, "{list:?}"),
+            other => panic!("{list:?}: {other:?}"),
+        }
+        assert!(is_whole(&board, 7), "{list:?}");
+    }
+}
+
 #[test]
 fn an_older_load_changes_nothing() {
     let (mut board, now) = ready(7, &[(1, 7)]);

@@ -9,7 +9,7 @@ use diesel::{
 };
 
 use super::Damage;
-use crate::{StoreError, connection::AnyConnection, migrate};
+use crate::{StoreError, connection::AnyConnection, migrate, needs::foreign_triggers_in_file_sql};
 
 #[derive(Debug, QueryableByName)]
 struct StoredObject {
@@ -31,10 +31,33 @@ type StoredObjects = BTreeMap<(String, String), StoredObject>;
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let mut new = migrate::new_in_memory()?;
     let (wanted, found) = (objects(&mut new)?, objects(connection)?);
-    Ok(wanted
+    let mut damage: Vec<_> = wanted
         .iter()
         .flat_map(|(key, wanted)| compare(wanted, found.get(key)))
-        .collect())
+        .collect();
+    damage.extend(foreign_triggers(connection)?);
+    Ok(damage)
+}
+
+#[derive(QueryableByName)]
+struct ForeignTrigger {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    place: String,
+    #[diesel(sql_type = Text)]
+    mend: String,
+}
+
+fn foreign_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+    let found: Vec<ForeignTrigger> = sql_query(foreign_triggers_in_file_sql()).load(connection)?;
+    let damage = found.into_iter().map(|ForeignTrigger { name, place, mend }| Damage {
+        what: format!(
+            "the trigger {name} is not kairanban's, and stands on its table {place} (first {mend})"
+        ),
+        mend: None,
+    });
+    Ok(damage.collect())
 }
 
 fn objects(connection: &mut AnyConnection) -> Result<StoredObjects, StoreError> {

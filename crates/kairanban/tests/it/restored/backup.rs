@@ -14,6 +14,8 @@ use crate::node::{Node, run_psql, try_output};
 pub(super) enum RestoreWay {
     /// SQLite: another file is moved to the place.
     FileReplaced,
+    /// SQLite: the same, with the `-wal` and `-shm` of the file before left where they are.
+    FileReplacedAlone,
     /// SQLite: the file is deleted, and a copy put there a while later.
     FileDeleted,
     /// SQLite: `.restore`, into the same file.
@@ -28,11 +30,12 @@ pub(super) enum RestoreWay {
     Rows,
 }
 
-pub(super) const OF_SQLITE: [RestoreWay; 4] = [
+pub(super) const OF_SQLITE: [RestoreWay; 5] = [
     RestoreWay::FileReplaced,
     RestoreWay::FileDeleted,
     RestoreWay::Restore,
     RestoreWay::Rows,
+    RestoreWay::FileReplacedAlone,
 ];
 
 pub(super) const OF_POSTGRES: [RestoreWay; 4] = [
@@ -58,9 +61,10 @@ impl Backup {
         };
         let file = backup.file().display().to_string();
         match way {
-            RestoreWay::FileReplaced | RestoreWay::FileDeleted | RestoreWay::Restore => {
-                drop(node.database.sql(&format!("VACUUM INTO '{file}';")))
-            }
+            RestoreWay::FileReplaced
+            | RestoreWay::FileReplacedAlone
+            | RestoreWay::FileDeleted
+            | RestoreWay::Restore => drop(node.database.sql(&format!("VACUUM INTO '{file}';"))),
             RestoreWay::PgRestoreClean => {
                 run("pg_dump", &["-Fc", "-f", &file, &node.database.url()])
             }
@@ -92,7 +96,9 @@ impl Backup {
         let file = self.file().display().to_string();
         let url = node.database.url();
         match self.way {
-            RestoreWay::FileReplaced | RestoreWay::FileDeleted => self.replace_file(node),
+            RestoreWay::FileReplaced | RestoreWay::FileReplacedAlone | RestoreWay::FileDeleted => {
+                self.replace_file(node)
+            }
             RestoreWay::Restore => drop(node.database.sql(&format!(".restore '{file}'"))),
             RestoreWay::PgRestoreClean => run(
                 "pg_restore",
@@ -113,7 +119,8 @@ impl Backup {
 
     fn replace_file(&self, node: &Node) {
         let file = node.database.file();
-        for suffix in ["-wal", "-shm"] {
+        let left = self.way == RestoreWay::FileReplacedAlone;
+        for suffix in ["-wal", "-shm"].iter().filter(|_| !left) {
             // There is no such file if the server is away.
             let _ = fs::remove_file(beside(&file, suffix));
         }
@@ -127,7 +134,7 @@ impl Backup {
     }
 }
 
-fn beside(file: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     format!("{}{suffix}", file.display()).into()
 }
 

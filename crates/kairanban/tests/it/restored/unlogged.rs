@@ -9,6 +9,8 @@ use crate::node::{Database, Node};
 crate::on_both!(
     what_triggers_did_not_log_is_shown,
     a_reading_that_brings_them_is_sent_whole_and_logged,
+    a_full_board_that_shows_them_late_is_sent_whole_and_logged,
+    a_full_board_that_lets_them_in_is_sent_whole_and_logged,
     what_changes_while_the_server_is_away_is_found,
 );
 
@@ -120,6 +122,48 @@ fn a_reading_that_brings_them_is_sent_whole_and_logged(database: Database) {
         ),
         "no patch leads from the list before"
     );
+    within(Duration::from_secs(5), "the log says so", || {
+        clears(&node.database) == 1
+    });
+}
+
+fn a_full_board_that_shows_them_late_is_sent_whole_and_logged(database: Database) {
+    is_sent_whole_and_logged_by_a_full_board(database, 50);
+}
+
+fn a_full_board_that_lets_them_in_is_sent_whole_and_logged(database: Database) {
+    is_sent_whole_and_logged_by_a_full_board(database, 15);
+}
+
+/// A deletion makes a full board read its list again, before any comparison finds what the log
+/// lacks.
+fn is_sent_whole_and_logged_by_a_full_board(database: Database, id: u32) {
+    let settings = [("HISTORY__RECONCILE_S", "3600"), ("BOARD__TOPICS_MAX", "3")];
+    let node = Node::start_with(database, &settings);
+    let other = node.database.is_postgres().then(|| node.sibling());
+    node.database.sql(
+        "INSERT INTO topics (id, board_id, comment) \
+         VALUES (10, 1, 'ten'), (20, 1, 'twenty'), (30, 1, 'thirty'), (40, 1, 'forty');",
+    );
+    within(Duration::from_secs(10), "archiving", || {
+        node.database
+            .sql("SELECT count(*) FROM topics WHERE NOT archived;")
+            == "3"
+    });
+    let nodes = [Some(&node), other.as_ref()].into_iter().flatten();
+    let mut streams: Vec<_> = nodes.map(|node| node.stream(STREAM)).collect();
+    for stream in &mut streams {
+        next(stream, "snapshot");
+    }
+    write_unlogged(
+        &node.database,
+        &format!("INSERT INTO topics (id, board_id, comment) VALUES ({id}, 1, 'unlogged');"),
+    );
+    node.database.sql("DELETE FROM topics WHERE id = 40;");
+    for stream in &mut streams {
+        let list = next(stream, "snapshot").data;
+        assert!(list.contains("unlogged"), "{list}");
+    }
     within(Duration::from_secs(5), "the log says so", || {
         clears(&node.database) == 1
     });

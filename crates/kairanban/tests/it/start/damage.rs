@@ -154,6 +154,37 @@ fn what_only_the_owner_of_a_file_can_mend_is_named_with_the_command() {
     Node::start(database).post("as before");
 }
 
+/// Those of others may refuse what every write needs, or drop it unseen; after a row, too, as SQLite
+/// promises no order.
+#[test]
+fn a_trigger_of_others_on_our_own_tables_of_a_file_is_named_with_the_command() {
+    let database = Database::sqlite();
+    migrate(&database);
+    let tables = database.sql(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+         AND name NOT IN ('boards', 'topics', 'tokens');",
+    );
+    assert!(tables.lines().count() >= 10, "{tables}");
+    for (at, table) in tables.lines().enumerate() {
+        let timing = ["BEFORE", "AFTER"][at % 2];
+        database.sql(&format!(
+            "CREATE TRIGGER \"Strange one\" {timing} INSERT ON {table} \
+             BEGIN SELECT RAISE(IGNORE); END;"
+        ));
+        refused(
+            &database.url(),
+            &[
+                "Strange one is not kairanban's",
+                &format!("its table {table} (first DROP TRIGGER \"Strange one\")"),
+            ],
+        );
+        database.sql("DROP TRIGGER \"Strange one\";");
+    }
+    // Where owners may have their own, it is theirs.
+    database.sql("CREATE TRIGGER own AFTER INSERT ON topics BEGIN SELECT 1; END;");
+    Node::start(database).post("as before");
+}
+
 crate::on_both!(
     what_was_written_past_a_trigger_is_shown_to_a_reader_who_comes_back,
     rows_of_the_identity_that_are_gone_are_made_again,

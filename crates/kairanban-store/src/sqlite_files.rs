@@ -1,0 +1,228 @@
+//! The files of a SQLite database that is in use: what it means that another program removes,
+//! replaces or overwrites one of them, and whether a connection is open on what lies there now.
+//!
+//! | what happened | what is done |
+//! |---|---|
+//! | the database is gone | no connection is lent until a file lies there again |
+//! | another file lies there | connections are opened on it; a `-wal` of the file before is moved aside |
+//! | the `-wal` was removed | what it held is saved into the database ([`DataVersion`]), then all connections are opened again |
+//! | the `-shm` was removed | the same, and the process ends: other programs no longer wait for its locks |
+//! | the database was written past SQLite | if what is there is sound, all connections are opened again; otherwise the process ends |
+//!
+//! [`DataVersion`]: crate::DataVersion
+
+mod overwritten;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+pub(crate) use self::overwritten::OverwriteWatch;
+use crate::{StoreError, files, identity};
+
+/// Which files a connection is open on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileMark {
+    /// The mark of the database.
+    pub(crate) database: String,
+    /// The mark of the `-wal`, if there is one.
+    pub(crate) wal: Option<String>,
+    /// Grows when all connections have to be opened again on the same files.
+    generation: u64,
+}
+
+impl FileMark {
+    /// Returns whether a connection on these files is open on those that lie there `now`.
+    pub(crate) fn is_of(&self, now: &Self) -> bool {
+        self.database == now.database
+            && self.generation == now.generation
+            && (self.wal.is_none() || self.wal == now.wal)
+    }
+}
+
+/// Whether what a connection is open on is what lies there; Postgres has no files.
+pub(crate) fn is_open_on(opened: Option<&FileMark>, now: Option<&FileMark>) -> bool {
+    match (opened, now) {
+        (Some(opened), Some(now)) => opened.is_of(now),
+        (opened, now) => opened.is_none() && now.is_none(),
+    }
+}
+
+/// The files of one database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteFiles(Arc<SharedFiles>);
+
+#[derive(Debug)]
+struct SharedFiles {
+    path: PathBuf,
+    /// Held while a connection is opened: one at a time.
+    opening: Mutex<()>,
+    in_use: Mutex<FilesInUse>,
+}
+
+/// What the connections of this process are open on.
+#[derive(Debug, Default)]
+struct FilesInUse {
+    mark: Option<FileMark>,
+    connections: usize,
+    /// Kept open as long as connections are: to close it would give up their locks.
+    shm: Option<(String, Arc<fs::File>)>,
+    generation: u64,
+    /// Why no connection may be used any more.
+    unusable: Option<String>,
+}
+
+impl SqliteFiles {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self(Arc::new(SharedFiles {
+            path: path.to_owned(),
+            opening: Mutex::default(),
+            in_use: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Returns what lies there now.
+    pub(crate) fn now(&self) -> Result<FileMark, StoreError> {
+        let generation = {
+            let in_use = self.0.in_use.lock();
+            if let Some(reason) = &in_use.unusable {
+                return Err(StoreError::Unavailable(reason.clone()));
+            }
+            in_use.generation
+        };
+        Ok(FileMark {
+            database: identity::file_mark(&self.0.path)?,
+            wal: identity::file_mark(&self.wal()).ok(),
+            generation,
+        })
+    }
+
+    /// Returns the mark of the `-shm`, if there is one.
+    pub(crate) fn shm_mark(&self) -> Option<String> {
+        identity::file_mark(&self.shm()).ok()
+    }
+
+    /// Returns the mark of the `-shm`, and the file, to read what SQLite notes there.
+    pub(crate) fn shm_file(&self) -> Option<(String, Arc<fs::File>)> {
+        let mark = self.shm_mark()?;
+        let mut in_use = self.0.in_use.lock();
+        if in_use.shm.as_ref().is_none_or(|(known, _)| *known != mark) {
+            in_use.shm = Some((mark, Arc::new(fs::File::open(self.shm()).ok()?)));
+        }
+        in_use.shm.clone()
+    }
+
+    fn shm(&self) -> PathBuf {
+        files::companion(&self.0.path, "-shm")
+    }
+
+    fn wal(&self) -> PathBuf {
+        files::companion(&self.0.path, "-wal")
+    }
+
+    /// Opens a connection on what lies there. Returns it with a note of that, to be dropped after
+    /// it.
+    ///
+    /// # Errors
+    /// Also while the `-wal` that other connections are open on is not there: a second one would be
+    /// made beside it, and each would miss what the other holds.
+    pub(crate) fn open<C>(
+        &self,
+        connect: impl FnOnce() -> Result<C, StoreError>,
+    ) -> Result<(C, OpenFile), StoreError> {
+        let _one = self.0.opening.lock();
+        // Read first, so that a file that is missing is not created.
+        let before = self.now()?;
+        let (used, connections) = {
+            let in_use = self.0.in_use.lock();
+            (in_use.mark.clone(), in_use.connections)
+        };
+        match &used {
+            Some(mark) if mark.database != before.database => self.leave_wal_behind(mark, &before),
+            Some(mark) if connections > 0 && !mark.is_of(&before) => {
+                return Err(StoreError::Unavailable(format!(
+                    "{} was removed while it was in use; what it held is being saved",
+                    self.wal().display()
+                )));
+            }
+            _ => {}
+        }
+        let connection = connect()?;
+        let mark = self.now()?;
+        if mark.database != before.database {
+            return Err(StoreError::Disconnected(
+                "another file lies there now".to_owned(),
+            ));
+        }
+        {
+            let mut in_use = self.0.in_use.lock();
+            in_use.mark = Some(mark.clone());
+            in_use.connections += 1;
+        }
+        let files = self.clone();
+        Ok((connection, OpenFile { files, mark }))
+    }
+
+    /// Moves the `-wal` of the database that lay there before out of the way: SQLite would take it
+    /// for that of the one that lies there now.
+    fn leave_wal_behind(&self, used: &FileMark, now: &FileMark) {
+        if used.wal.is_some() && used.wal == now.wal {
+            self.set_wal_aside();
+        }
+    }
+
+    fn set_wal_aside(&self) {
+        let (wal, aside) = (self.wal(), files::companion(&self.0.path, "-wal.aside"));
+        // It holds no more than an index of the other.
+        let _ = fs::remove_file(self.shm());
+        match fs::rename(&wal, &aside) {
+            Ok(()) => tracing::warn!(
+                path = %aside.display(),
+                "the -wal of the database that was there before was moved aside"
+            ),
+            Err(error) => tracing::warn!(%error, path = %wal.display(), "cannot move aside"),
+        }
+    }
+
+    /// Lets connections be opened on another `-wal`: what the one before held was saved.
+    pub(crate) fn let_wal_go(&self) {
+        self.0.in_use.lock().mark = None;
+    }
+
+    /// Has all connections opened again, on the same files.
+    pub(crate) fn reopen_all(&self) {
+        let mut in_use = self.0.in_use.lock();
+        in_use.generation += 1;
+        in_use.mark = None;
+    }
+
+    /// Lends no connection any more. If the `-wal` does not fit the database, it is moved aside.
+    pub(crate) fn give_up(&self, reason: &str, wal_fits: bool) {
+        let mut in_use = self.0.in_use.lock();
+        in_use.unusable = Some(reason.to_owned());
+        if !wal_fits {
+            self.set_wal_aside();
+        }
+    }
+}
+
+/// A connection to a file that is open.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    files: SqliteFiles,
+    pub(crate) mark: FileMark,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.files.0.in_use.lock().connections -= 1;
+    }
+}
