@@ -150,7 +150,7 @@ impl Node {
             return Err(Refusal::Unavailable);
         }
         if !self.is_readable(board) {
-            self.hub.forget(&name(board), channel);
+            self.hub.evict_absent(&name(board), channel);
             return Err(Refusal::Gone);
         }
         if self.is_unreadable[board] {
