@@ -78,6 +78,10 @@ fn check_cursor(text: &str) {
         assert!(text.len() < 40 && cursor.covers(cursor));
         assert_eq!(text.parse::<StartAt>(), Ok(StartAt::Cursor(cursor.clone())));
     }
+    if let Ok(StartAt::CursorWithout(cursor)) = text.parse() {
+        assert_eq!(cursor.to_string(), text);
+        assert!(!cursor.without.is_empty() && text.contains('~'));
+    }
     if let Ok(StartAt::Ago(ago)) = text.parse() {
         let (number, unit) = text.split_at(text.len() - 1);
         let unit_s = ["s", "m", "h", "d"].iter().position(|name| *name == unit);

@@ -236,11 +236,14 @@ test("a refused post shows the server's sentence", () =>
     assert.deepEqual([detail, code, errors[0].field], ["comment must not be empty", "invalid", "comment"]);
   }));
 
-test("a board that is deleted ends in all tabs; others go on", () =>
-  withRelay(async ({ node, open }) => {
+test("a board that is deleted ends in all tabs; others go on, on the same stream", () =>
+  withRelay(async ({ node, relay, open }) => {
     await node.sql("INSERT INTO boards (name) VALUES ('lost');");
     const pages = [await open("board=main&board=lost"), await open("board=lost")];
     await Promise.all(pages.map((page) => isAt(page, "live")));
+    await eventually(() => relay.streams.size === 1, "one stream of both boards");
+    const sources = () => Promise.all(pages.map((page) => page.evaluate(() => window.sources.length)));
+    const opened = await sources();
     await node.sql("DELETE FROM boards WHERE name = 'lost';");
     const ended = (page) => page.waitForFunction(() => window.client.board("lost").getSnapshot().status.name === "ended");
     await Promise.all(pages.map(ended));
@@ -248,7 +251,13 @@ test("a board that is deleted ends in all tabs; others go on", () =>
     assert.deepEqual([topics, status.why], [[], "gone"]);
     await node.post("still here");
     await shows(pages[0], ["still here"]);
+    // The browser comes back by itself, to an address that still names both.
+    relay.cut();
+    await node.post("and then");
+    await shows(pages[0], ["still here", "and then"]);
     await isAt(pages[0], "live");
+    assert.deepEqual(await sources(), opened);
+    await Promise.all(pages.map(ended));
   }));
 
 test("a board that is made private clears what it showed", () =>

@@ -25,6 +25,10 @@ pub enum FollowEvent {
     Stale(DateTime<Utc>),
     /// The server can read its database again.
     Fresh,
+    /// One of several boards ended, and why: it was deleted or renamed (`gone`), or may no longer
+    /// be read (`auth`). Its list is empty now; the other boards go on. If there is a board of the
+    /// name after a reconnect, its list is received like any other.
+    Ended(String),
     /// The connection was lost, and why. The next call reconnects.
     Lost(String),
 }
@@ -135,7 +139,8 @@ impl FollowMany {
         self.copies.get(board)
     }
 
-    /// Returns the cursor that all boards have been brought to; `None` before the first one.
+    /// Returns the cursor that all boards have been brought to, but for those that ended; `None`
+    /// before the first one.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
@@ -171,24 +176,32 @@ impl FollowMany {
         match message.event.as_deref() {
             Some("cursor") => {
                 let CursorEvent { revision } = parse(message)?;
-                for copy in self.copies.values_mut() {
-                    copy.reach(revision);
-                }
                 self.cursor = cursor(message);
+                let claims = self.cursor.as_deref().unwrap_or_default();
+                for (board, copy) in &mut self.copies {
+                    // Those that ended are named behind it.
+                    if claims.split('~').all(|part| part != board.as_str()) {
+                        copy.reach(revision);
+                    }
+                }
                 Ok(None)
             }
-            Some("snapshot" | "patch" | "reset") => match parse::<BoardField>(message)?.board {
-                Some(board) => self.apply_to_board(&board, message),
-                None => {
-                    self.reset();
-                    Ok(None)
+            Some(name @ ("snapshot" | "patch" | "reset" | "bye")) => {
+                match parse::<BoardField>(message)?.board {
+                    Some(board) => self.apply_to_board(&board, message),
+                    // The end of the stream.
+                    None if name == "bye" => Ok(stream_event(message)?.map(|event| (None, event))),
+                    None => {
+                        self.reset();
+                        Ok(None)
+                    }
                 }
-            },
+            }
             _ => Ok(stream_event(message)?.map(|event| (None, event))),
         }
     }
 
-    /// Applies a `snapshot`, `patch` or `reset` of one board.
+    /// Applies a `snapshot`, `patch`, `reset` or `bye` of one board.
     fn apply_to_board(
         &mut self,
         board: &str,
@@ -208,6 +221,10 @@ impl FollowMany {
             Some("patch") => copy
                 .patch(parse::<PatchEvent>(message)?, None)?
                 .map(FollowEvent::Changed),
+            Some("bye") => {
+                copy.reset();
+                Some(FollowEvent::Ended(parse::<ReasonEvent>(message)?.reason))
+            }
             _ => {
                 copy.reset();
                 None

@@ -64,7 +64,7 @@ pub(crate) struct BoardField {
     pub(crate) board: Option<String>,
 }
 
-/// A `cursor` event: all boards of the stream have been brought to this revision.
+/// A `cursor` event: all boards of the stream that go on have been brought to this revision.
 #[derive(Debug, Deserialize)]
 pub(crate) struct CursorEvent {
     pub(crate) revision: u64,

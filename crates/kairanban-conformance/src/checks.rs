@@ -3,6 +3,7 @@
 mod formats;
 mod rest;
 mod resuming;
+mod several;
 mod streaming;
 
 use crate::RuleCheck;
@@ -44,7 +45,9 @@ pub(crate) fn all() -> Vec<(&'static str, RuleCheck)> {
         "Other forms: a WebSocket streams, and takes posts" => formats::web_socket,
         "Other forms: a WebSocket answers what is not JSON with an error"
             => formats::web_socket_error,
-        "Several boards: only cursor has an id" => formats::many,
+        "Several boards: only cursor has an id" => several::one_cursor,
+        "Several boards: one that ends gets a bye of its own, and the others go on"
+            => several::end_of_one,
         "Polling: an ETag that still matches is 304, and wait waits for the next change"
             => rest::polling,
         "Posting: one key is one topic; another body with the same key is 422" => rest::keys,

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-use crate::{Revision, TextPattern};
+use crate::{BoardName, Revision, TextPattern};
 
 /// The identity of one history of a database: 1 to 16 lower-case hex digits. A cursor of another
 /// epoch is void.
@@ -103,6 +103,41 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// A cursor of several boards: it claims those of the request, but for the ones that had ended when
+/// it was sent. Written as a [`Cursor`], and behind it `~<board>` for each of these.
+///
+/// A client that comes back at the same address names them again, and has forgotten what it held of
+/// them: if one can be read by then, it needs the whole list (ADR 18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiBoardCursor {
+    /// The place in history that the other boards have reached.
+    pub cursor: Cursor,
+    /// The boards that it does not claim.
+    pub without: Vec<BoardName>,
+}
+
+impl FromStr for MultiBoardCursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let mut parts = text.split('~');
+        let cursor = parts.next().unwrap_or_default().parse()?;
+        let without = parts
+            .map(|board| board.parse().map_err(|_| CursorError))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { cursor, without })
+    }
+}
+
+impl fmt::Display for MultiBoardCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cursor.fmt(f)?;
+        self.without
+            .iter()
+            .try_for_each(|board| write!(f, "~{board}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -140,6 +175,26 @@ mod tests {
         assert!(!cursor("a-6").covers(&cursor("a-7")) && !cursor("b-8").covers(&cursor("a-7")));
     }
 
+    #[test]
+    fn a_cursor_of_several_boards_names_those_that_ended() {
+        for (text, without) in [("e-1", ""), ("e-1~a", "a"), ("e-1~a-b~c", "a-b c")] {
+            let read: MultiBoardCursor = text.parse().expect("a cursor");
+            let names: Vec<_> = read.without.iter().map(BoardName::as_str).collect();
+            assert_eq!(
+                (read.cursor.to_string(), names.join(" ")),
+                ("e-1".into(), without.into())
+            );
+            assert_eq!(read.to_string(), text);
+        }
+        for text in ["", "~a", "e-1~", "e-1~~a", "e-1~A", "e-1~a~", "e-01~a"] {
+            assert_eq!(
+                text.parse::<MultiBoardCursor>(),
+                Err(CursorError),
+                "{text:?}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn reads_what_it_writes(epoch in "[0-9a-f]{1,16}", number in 0_u64..1 << 53) {
@@ -149,7 +204,7 @@ mod tests {
 
         #[test]
         fn never_panics(text in ".*") {
-            let _: Result<Cursor, _> = text.parse();
+            let _: Result<MultiBoardCursor, _> = text.parse();
         }
     }
 }

@@ -93,7 +93,15 @@ impl Hub {
     /// Subscribes to the board's events. Ask for the snapshot afterwards, never before.
     #[must_use]
     pub fn subscribe(&self, board: &BoardName) -> Subscription {
-        self.channel(board).subscribe()
+        loop {
+            let subscription = self.channel(board).subscribe();
+            // A channel leaves before its end is sent. One that had left by the time of the
+            // subscription may have sent it: the board, or another, has a channel of its own.
+            let current = self.get(board);
+            if current.is_some_and(|current| Arc::ptr_eq(&current, &subscription.channel)) {
+                return subscription;
+            }
+        }
     }
 
     /// Sends a board's changes to its readers, in the follower's order.
@@ -169,11 +177,8 @@ impl Hub {
             // The name means another board now. Readers of the one before leave; later ones find
             // the new one.
             live.unload();
-            channel.broadcast(BoardEvent::Gone, &live);
             drop(live);
-            self.boards.remove_if(&channel.board, |_, current| {
-                std::ptr::eq(Arc::as_ptr(current), channel)
-            });
+            self.end(channel);
             return Err(OutdatedLoad);
         }
         let (was_stale, before) = (live.stale_since().is_some(), live.policies());
@@ -250,9 +255,15 @@ impl Hub {
                 _ => true,
             }
         });
-        retired
-            .map(|(name, channel)| self.end(&name, &channel, BoardEvent::Gone))
-            .count()
+        retired.map(|(_, channel)| self.end(&channel)).count()
+    }
+
+    /// Ends the streams of a board that the follower did not find in the database: the log may not
+    /// say that it was deleted, if another history has begun.
+    pub fn end_missing(&self, board: &BoardName) {
+        if let Some(channel) = self.get(board) {
+            self.end(&channel);
+        }
     }
 
     /// Forgets what is known of every board, because a new epoch has begun. Returns the boards that
@@ -336,10 +347,12 @@ impl Hub {
         self.boards.get(board).map(|channel| Arc::clone(&channel))
     }
 
-    fn end(&self, name: &BoardName, channel: &Arc<BoardChannel>, event: BoardEvent) {
-        self.boards
-            .remove_if(name, |_, current| Arc::ptr_eq(current, channel));
-        channel.broadcast(event, &channel.live());
+    /// Removes the channel of a board that ended, and then notifies those who subscribed to it.
+    fn end(&self, channel: &BoardChannel) {
+        self.boards.remove_if(&channel.board, |_, current| {
+            std::ptr::eq(Arc::as_ptr(current), channel)
+        });
+        channel.broadcast(BoardEvent::Gone, &channel.live());
     }
 }
 

@@ -11,7 +11,9 @@ use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-use crate::{BoardState, Cursor, Epoch, Patch, ReplayRange, ResetReason, Revision};
+use crate::{
+    BoardState, Cursor, Epoch, MultiBoardCursor, Patch, ReplayRange, ResetReason, Revision,
+};
 
 pub use multi_board::{MultiBoardOpening, OpenedBoard, merge_openings};
 
@@ -24,6 +26,9 @@ pub enum StartAt {
     Now,
     /// With what changed after a cursor.
     Cursor(Cursor),
+    /// With what changed after a cursor of several boards; on a board that it does not claim, with
+    /// the whole list.
+    CursorWithout(MultiBoardCursor),
     /// With what changed in the time up to now. Has to be looked up, which makes it
     /// [`Then`](Self::Then).
     Ago(Duration),
@@ -40,11 +45,23 @@ pub enum StartAt {
 pub struct StartAtError;
 
 impl StartAt {
+    /// Begins with what changed after a cursor.
+    #[must_use]
+    pub fn after(cursor: MultiBoardCursor) -> Self {
+        if cursor.without.is_empty() {
+            Self::Cursor(cursor.cursor)
+        } else {
+            Self::CursorWithout(cursor)
+        }
+    }
+
     /// Returns the place in history to begin after, if it is known.
     #[must_use]
     pub const fn cursor(&self) -> Option<&Cursor> {
         match self {
-            Self::Cursor(cursor) | Self::Then(cursor) => Some(cursor),
+            Self::Cursor(cursor)
+            | Self::CursorWithout(MultiBoardCursor { cursor, .. })
+            | Self::Then(cursor) => Some(cursor),
             Self::List | Self::Now | Self::Ago(_) | Self::Invalid => None,
         }
     }
@@ -61,7 +78,7 @@ impl FromStr for StartAt {
             "now" => Ok(Self::Now),
             _ => ago(text)
                 .map(Self::Ago)
-                .or_else(|| text.parse().ok().map(Self::Cursor))
+                .or_else(|| text.parse().ok().map(Self::after))
                 .ok_or(StartAtError),
         }
     }
@@ -204,6 +221,12 @@ fn is_trimmed(revision: Revision, trimmed_to: Revision) -> bool {
 pub fn plan_opening(start: &StartAt, board: &BoardState, log: LogBounds) -> Option<OpeningPlan> {
     let opening = match start {
         StartAt::Cursor(cursor) => return plan_after(cursor, board, log),
+        StartAt::CursorWithout(MultiBoardCursor { cursor, without }) => {
+            if !without.contains(board.last_known()?.board()) {
+                return plan_after(cursor, board, log);
+            }
+            Opening::Snapshot { reset: None }
+        }
         StartAt::Then(cursor) => {
             let revision = cursor.revision.max(board.named_at());
             let epoch = cursor.epoch.clone();

@@ -10,7 +10,7 @@
 //! PolicyChanged   checked     -          nothing
 //! HistoryReset    checked     fresh      nothing, if the reader has it; reset "epoch" and the list
 //! Stale, Fresh    -           as it says nothing
-//! Gone            -           -          the end
+//! Gone            -           -          the end of the board
 //! Lagged          checked     as it is   as HistoryReset in a new epoch, or nothing; reset "lagged" and the list
 //! ```
 
@@ -24,7 +24,7 @@ use crate::{
     BoardEvent, BoardState, Cursor, Epoch, Lagged, ResetReason, Revision, Snapshot, Update,
 };
 
-pub use multi_board::MultiBoardPosition;
+pub use multi_board::{BoardEnd, MultiBoardPosition};
 
 /// The position that a reader of one board has been brought to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ pub enum Delivery {
         /// Why what the reader holds is void, if it is.
         reset: Option<ResetReason>,
     },
-    /// The end of the stream, because the board is gone.
+    /// The end of the board, because it is gone: of the stream, or of this one of several
+    /// ([`MultiBoardPosition::end`]).
     End,
 }
 

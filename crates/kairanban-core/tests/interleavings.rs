@@ -1,7 +1,9 @@
 //! Runs the real hub under shuttle, which interleaves its threads in many ways: a follower
 //! publishes while readers load the board, subscribe and receive. At every step each reader's list
-//! is one that was committed, and in the end it is the newest.
+//! is one that was committed, and in the end it is the newest. In `one_of_two` one of two
+//! boards is deleted meanwhile.
 
+mod one_of_two;
 mod values;
 
 use std::{
@@ -175,7 +177,7 @@ impl Reader {
     }
 }
 
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     env::var("KAIRANBAN_INTERLEAVINGS")
         .ok()
         .and_then(|text| text.parse().ok())

@@ -18,9 +18,9 @@
 //! queues references to it. A stream has no task and no timer of its own: a
 //! [`dispatcher`](WorkerDispatchers) wakes it when there are events, the [`TimerWheel`] otherwise.
 //!
-//! **A stream ends** by rotation, by the drain, with its board, with its reader's permission, or
-//! because its client is gone or does not read. `lifetime` knows the first four and writes `bye`;
-//! the writer finds the others.
+//! **A stream ends** by rotation, by the drain, with its last board, with its reader's permission,
+//! or because its client is gone or does not read. `lifetime` knows the first four and writes
+//! `bye`; the writer finds the others.
 
 mod board_stream;
 mod dispatcher;
@@ -60,12 +60,12 @@ pub use timer_wheel::TimerWheel;
 
 /// An open stream, in any format.
 pub trait UpdateSource: 'static {
-    /// The registrations of the stream at dispatchers.
+    /// The registrations of the stream at dispatchers, unless it keeps them itself.
     type Registrations;
 
     /// Registers `subscriber`, which is notified of the events of the stream.
     fn join(
-        &self,
+        &mut self,
         dispatchers: &WorkerDispatchers,
         subscriber: Weak<dyn Subscriber>,
     ) -> Self::Registrations;

@@ -192,10 +192,14 @@ export class Connection {
   #receive(name: string, text: string, id: string): void {
     this.#heardAt = this.#deps.env.now();
     const data = parsed(text);
+    // A board that ended is over, also if the browser comes back and there is one of its name.
+    if (data?.board && !this.boards.has(data.board)) return;
     if (name === "bye") return this.#bye(data?.reason, data?.board);
     if (this.#status.name !== "live") this.#live();
     if (name === "heartbeat") return;
-    if (!data || !this.#deps.emit([...this.boards], { name, data, id })) return this.#heal();
+    // Behind the cursor stand boards that ended, for a browser that comes back by itself.
+    const event = { name, data, id: id.replace(/~.*/, "") };
+    if (!data || !this.#deps.emit([...this.boards], event)) return this.#heal();
     if (name === "patch") this.#mistakes = 0;
   }
 
@@ -207,11 +211,10 @@ export class Connection {
 
   #bye(reason: string, board: string | undefined): void {
     if (reason === "gone" || reason === "auth") {
-      const only = this.boards.size === 1 ? [...this.boards][0] : undefined;
-      const ended = board ?? only;
-      if (ended !== undefined)
-        return this.#end(ended, { name: "ended", why: reason, detail: null });
-      // One of several, and it does not say which.
+      const [only] = this.boards;
+      const ended = board ?? (this.boards.size < 2 && only);
+      if (ended) return this.#end(ended, { name: "ended", why: reason, detail: null });
+      // The stream has ended, though not all boards are known to have.
       this.#doubt = true;
       return void this.open();
     }

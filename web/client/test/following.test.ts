@@ -190,6 +190,68 @@ test("one of several boards ends, the others go on", async () => {
   assert.deepEqual([tab.shown, tab.status], [["still here"], "live"]);
 });
 
+/** A page that follows the boards main and other, each with a topic. */
+async function two() {
+  const page = await followed();
+  const { tab, server, clock } = page;
+  server.boards.set("other", new Map());
+  server.post("on other", "other");
+  const stop = tab.client.board("other").subscribe(() => {});
+  await clock.pass(200);
+  const other = () => {
+    const { topics, status } = tab.client.board("other").getSnapshot();
+    return [topics.map(({ comment }) => comment), status.name, "why" in status && status.why];
+  };
+  return { ...page, other, stop };
+}
+
+test("a board that ended shows nothing any more, also when the browser comes back", async () => {
+  const { tab, server, clock, other } = await two();
+  assert.deepEqual(other(), [["on other"], "live", false]);
+  server.end("other", "auth");
+  await clock.pass(10);
+  assert.deepEqual(other(), [[], "ended", "auth"]);
+  for (const stream of [...server.streams]) stream.break();
+  server.post("meanwhile");
+  await clock.pass(5_000);
+  // It says that the board is gone, which the page knows.
+  assert.deepEqual(other(), [[], "ended", "auth"]);
+  assert.deepEqual([tab.shown, tab.status, server.opened.length], [["meanwhile"], "live", 2]);
+  server.post("and then");
+  await clock.pass(10);
+  assert.deepEqual(tab.shown, ["meanwhile", "and then"]);
+});
+
+test("a board that is made again is shown once it is followed again, and whole", async () => {
+  const { world, tab, server, clock, other, stop } = await two();
+  server.end("other", "gone");
+  server.boards.set("other", new Map());
+  server.post("of another", "other");
+  for (const stream of [...server.streams]) stream.break();
+  await clock.pass(5_000);
+  assert.equal(server.opened.length, 2, "the browser came back by itself");
+  server.post("more of it", "other");
+  await clock.pass(10);
+  assert.deepEqual(other(), [[], "ended", "gone"]);
+  stop();
+  await world.beat(30_000);
+  tab.follow("other");
+  await clock.pass(500);
+  assert.deepEqual(other(), [["of another", "more of it"], "live", false]);
+  server.post("still here");
+  await clock.pass(10);
+  assert.deepEqual([tab.shown, tab.status], [["still here"], "live"]);
+});
+
+test("with its last board the stream ends", async () => {
+  const { tab, server, clock, other } = await two();
+  server.end("other", "gone");
+  server.end("main", "auth");
+  await clock.pass(60_000);
+  assert.deepEqual([other()[1], tab.status, server.streams.size], ["ended", "ended", 0]);
+  assert.equal(server.opened.length, 2);
+});
+
 test("a bye that does not say which of several boards it is for ends only that one", async () => {
   const { tab, server, clock } = await followed();
   server.boards.set("other", new Map());

@@ -55,13 +55,15 @@ export class Server {
     this.#tell(board);
   }
 
-  /** Ends a board: the streams that are of others, too, go on. */
+  /** Ends a board: streams that have others go on. */
   end(board: string, reason: "gone" | "auth"): void {
     this.boards.delete(board);
     for (const stream of [...this.streams]) {
-      if (!stream.boards.includes(board)) continue;
-      if (stream.boards.length > 1) stream.send("bye", { reason, board });
-      else {
+      if (!stream.following.delete(board)) continue;
+      if (stream.following.size) {
+        this.#cursor(stream);
+        stream.send("bye", { reason, board });
+      } else {
         stream.send("bye", { reason });
         stream.break();
       }
@@ -76,14 +78,16 @@ export class Server {
 
   /** What a stream is sent when it opens. */
   greet(stream: FakeSource): void {
-    const since = stream.cursor;
+    const [since = "", ...without] = stream.cursor.split("~");
+    stream.following = new Set(stream.boards.filter((board) => this.boards.has(board)));
     if (since && !since.startsWith(`${this.epoch}-`)) stream.send("reset", { reason: "epoch" }, "");
     const resumes = since.startsWith(`${this.epoch}-`);
-    for (const board of stream.boards) {
-      if (!resumes) this.#snapshot(stream, board);
+    for (const board of stream.following) {
+      if (!resumes || without.includes(board)) this.#snapshot(stream, board);
       else this.#patch(stream, board, Number(since.slice(this.epoch.length + 1)));
     }
-    if (stream.boards.length > 1) stream.send("cursor", { revision: this.revision }, this.cursor());
+    this.#cursor(stream);
+    for (const board of this.#ended(stream)) stream.send("bye", { reason: "gone", board });
   }
 
   async answer(url: string, init: RequestInit): Promise<Response> {
@@ -110,11 +114,21 @@ export class Server {
 
   #tell(board: string): void {
     for (const stream of this.streams) {
-      if (!stream.boards.includes(board)) continue;
+      if (!stream.following.has(board)) continue;
       this.#patch(stream, board, this.revision - 1);
-      if (stream.boards.length > 1)
-        stream.send("cursor", { revision: this.revision }, this.cursor());
+      this.#cursor(stream);
     }
+  }
+
+  #ended(stream: FakeSource): string[] {
+    return stream.boards.filter((board) => !stream.following.has(board));
+  }
+
+  /** Sends the cursor of several boards, which names those that ended. */
+  #cursor(stream: FakeSource): void {
+    if (stream.boards.length < 2) return;
+    const id = [this.cursor(), ...this.#ended(stream)].join("~");
+    stream.send("cursor", { revision: this.revision }, id);
   }
 
   #snapshot(stream: FakeSource, board: string): void {
@@ -137,7 +151,10 @@ export class FakeSource implements Source {
   readyState = 0;
   onopen: ((event: never) => void) | null = null;
   onerror: ((event: never) => void) | null = null;
+  /** The boards of the address. */
   readonly boards: string[];
+  /** Those that have not ended. */
+  following = new Set<string>();
   cursor: string;
   /** A relay that keeps the connection, and nothing else. */
   silent = false;
@@ -198,7 +215,7 @@ export class FakeSource implements Source {
     if (!server.up || !this.#tab.online) return this.break();
     const status =
       server.statuses.shift() ??
-      (this.boards.every((board) => server.boards.has(board)) ? 200 : 404);
+      (this.boards.some((board) => server.boards.has(board)) ? 200 : 404);
     if (status !== 200) {
       this.readyState = 2;
       return this.#fail();

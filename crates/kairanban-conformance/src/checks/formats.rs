@@ -240,25 +240,3 @@ pub(super) async fn web_socket_error(server: &TestedServer) -> Outcome {
         format!("what is not JSON was answered with {answer}")
     })
 }
-
-pub(super) async fn many(server: &TestedServer) -> Outcome {
-    let mut stream = Events::open(server, "/stream?board={board}&format=patch", &[]).await?;
-    let mut list = List::default();
-    let first = stream.expect("snapshot").await?;
-    list.apply(&first)?;
-    let cursor = stream.expect("cursor").await?;
-    ensure(first.id.is_none() && cursor.cursor().is_ok(), || {
-        format!("{first:?}, then {cursor:?}")
-    })?;
-    let comment = server.post_new().await?;
-    let patch = stream.expect("patch").await?;
-    ensure(
-        patch.json()?["board"] == server.board.as_str() && patch.id.is_none(),
-        || format!("{patch:?}"),
-    )?;
-    list.apply(&patch)?;
-    ensure(list.shows(&comment), || {
-        format!("{comment:?} is not in the list")
-    })?;
-    stream.expect("cursor").await?.cursor().map(drop)
-}

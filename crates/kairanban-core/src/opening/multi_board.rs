@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Opening, StartAt};
-use crate::{BoardState, Cursor, ResetReason, Revision, Snapshot};
+use crate::{BoardName, BoardState, Cursor, MultiBoardCursor, ResetReason, Revision, Snapshot};
 
 /// A board as a stream opens it. All of it is read under one lock: a moment later the list may have
 /// changed, or miss a change.
@@ -26,10 +26,11 @@ pub struct OpenedBoard {
 pub struct MultiBoardOpening {
     /// Why the reader's cursor is void, if it is.
     pub reset: Option<ResetReason>,
-    /// The boards, in the order of the request.
+    /// The boards that the reader may read, in the order of the request.
     pub boards: Vec<OpenedBoard>,
-    /// The cursor that the reader has then, for all boards.
-    pub cursor: Cursor,
+    /// The cursor that the reader has then, for all of them. The other boards of the request, which
+    /// it does not claim, ended before the stream began.
+    pub cursor: MultiBoardCursor,
 }
 
 impl OpenedBoard {
@@ -55,9 +56,9 @@ impl OpenedBoard {
     }
 }
 
-/// Brings together what a reader who asks for `start` is sent first on each of several boards.
-/// Everything up to `published` was published before they were opened. Returns `None` if a new
-/// epoch began between two of them.
+/// Brings together what a reader who asks for `start` is sent first on each of several boards;
+/// those that are `gone` it cannot read. Everything up to `published` was published before they
+/// were opened. Returns `None` if a new epoch began between two of them.
 ///
 /// A cursor that is void on one board is void on all, and then all begin with their lists. The new
 /// cursor is `published`, unless a list misses a change: then it is only as far as that list is. If
@@ -67,6 +68,7 @@ pub fn merge_openings(
     start: &StartAt,
     published: Cursor,
     mut boards: Vec<OpenedBoard>,
+    gone: Vec<BoardName>,
 ) -> Option<MultiBoardOpening> {
     let reset = boards.iter().find_map(|board| match board.opening {
         Opening::Snapshot { reset } => reset,
@@ -81,7 +83,10 @@ pub fn merge_openings(
     Some(MultiBoardOpening {
         reset,
         boards,
-        cursor,
+        cursor: MultiBoardCursor {
+            cursor,
+            without: gone,
+        },
     })
 }
 

@@ -34,7 +34,7 @@ fn board() -> BoardState {
 }
 
 fn at(cursor: &str) -> StartAt {
-    StartAt::Cursor(cursor.parse().expect("a cursor"))
+    cursor.parse().expect("a cursor")
 }
 
 fn then(cursor: &str) -> StartAt {
@@ -91,6 +91,18 @@ fn each_start_has_its_opening() {
         ("too far for memory", at("e-4"), "list since 4; read 4 to 9"),
         ("trimmed", at("e-3"), "reset trimmed"),
         ("other board", at("e-1"), "reset trimmed"),
+        (
+            "a cursor without others",
+            at("e-8~a~c"),
+            "patch of 1 from 8",
+        ),
+        ("one without the board", at("e-8~a~main"), "list"),
+        ("one of another epoch", at("f-8~a"), "reset epoch"),
+        (
+            "one of another epoch, without the board",
+            at("f-8~main"),
+            "list",
+        ),
         ("a time, up to date", then("e-10"), "nothing"),
         ("a time, patch", then("e-8"), "patch of 1 from 8"),
         ("a time of another epoch", then("f-8"), "reset epoch"),
@@ -172,6 +184,9 @@ fn read(text: &str) -> String {
         Ok(StartAt::List) => "list".to_owned(),
         Ok(StartAt::Now) => "now".to_owned(),
         Ok(StartAt::Cursor(cursor)) => cursor.to_string(),
+        Ok(StartAt::CursorWithout(MultiBoardCursor { cursor, without })) => {
+            format!("{cursor}, but not of {}", without[0])
+        }
         Ok(StartAt::Ago(time)) => format!("{} s ago", time.as_secs()),
         Ok(other) => format!("{other:?}"),
         Err(StartAtError) => "refused".to_owned(),
@@ -185,6 +200,7 @@ fn text_names_a_start_or_is_refused() {
         ("earliest", "list"),
         ("now", "now"),
         ("a-1", "a-1"),
+        ("a-1~c", "a-1, but not of c"),
         ("0s", "0 s ago"),
         ("10m", "600 s ago"),
         ("3h", "10800 s ago"),
@@ -202,6 +218,8 @@ fn text_names_a_start_or_is_refused() {
         "99999999999d",
         "-1",
         "a-01",
+        "a-1~",
+        "now~c",
         "Now",
         "18446744073709551616",
         "十m",

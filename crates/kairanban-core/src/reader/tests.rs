@@ -1,11 +1,12 @@
+mod multi_board;
+
 use std::{collections::BTreeMap, time::Instant};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    BoardId, BoardLoad, Hub, MultiBoardOpening, Op, OpenedBoard, Opening, Policies, ReplayBuffer,
-    Subscription,
+    BoardId, BoardLoad, Hub, Op, Policies, ReplayBuffer, Subscription,
     fixtures::{changes, snapshot},
 };
 
@@ -171,113 +172,6 @@ fn only_a_reader_that_fell_behind_locks_the_board() {
         reader.on(event, untouched);
     }
     reader.on(reset("f-1"), untouched);
-}
-
-fn opened(at: &str) -> OpenedBoard {
-    OpenedBoard {
-        opening: Opening::Nothing,
-        snapshot: list(at),
-        misses_change: false,
-        stale_since: None,
-    }
-}
-
-fn reader_of(boards: Vec<OpenedBoard>) -> MultiBoardPosition {
-    MultiBoardPosition::new(&MultiBoardOpening {
-        reset: None,
-        boards,
-        cursor: cursor("e-5"),
-    })
-}
-
-fn both(first: &str, second: &str) -> MultiBoardPosition {
-    reader_of([first, second].map(opened).into())
-}
-
-#[test]
-fn a_new_epoch_resets_all_boards_once() {
-    let (mut reader, state) = (both("e-5", "e-4"), BoardState::default());
-    for (at, epoch, expected, advances) in [
-        (1, "f-3", "check, fresh, list f-3 after reset epoch", false),
-        // The cursor is for both boards, so it waits for both.
-        (0, "f-2", "check, fresh, list f-2", true),
-        (0, "f-2", "check, fresh, nothing", false),
-    ] {
-        let step = reader.on(at, reset(epoch), || &state);
-        assert_eq!(said(&step), expected);
-        assert_eq!(reader.advance(&cursor("f-3")), advances, "{expected}");
-    }
-}
-
-#[test]
-fn a_reader_that_fell_behind_on_one_board_keeps_the_others() {
-    let mut reader = both("e-5", "e-4");
-    let channel = hub("e-9").channel(&"main".parse().expect("a name"));
-    let step = reader.on(1, Err(Lagged), || channel.live());
-    assert_eq!(
-        said(&step),
-        "check, fresh, list e-9 since 4 after reset lagged"
-    );
-    assert_eq!(
-        said(&reader.on(0, update(5, 6), || channel.live())),
-        "patch to e-6"
-    );
-    assert!(reader.advance(&cursor("e-9")) && !reader.advance(&cursor("e-8")));
-}
-
-#[test]
-fn boards_are_stale_since_the_first_of_them() {
-    let (mut reader, state) = (both("e-5", "e-5"), BoardState::default());
-    let [first, second] = [1, 2].map(|s| DateTime::from_timestamp(s, 0).expect("a time"));
-    for (at, event, since) in [
-        (1, BoardEvent::Stale(second), Some(second)),
-        (0, BoardEvent::Stale(first), Some(first)),
-        (0, BoardEvent::Fresh, Some(second)),
-        (1, BoardEvent::Fresh, None),
-    ] {
-        let step = reader.on(at, Ok(event), || &state);
-        assert_eq!(step.staleness, Some(Staleness { since }));
-    }
-}
-
-#[test]
-fn the_cursor_waits_for_a_board_that_cannot_be_read() {
-    let state = BoardState::default();
-    for (event, expected) in [
-        (BoardEvent::Fresh, "fresh, nothing"),
-        (reset("e-5").expect("an event"), "check, fresh, nothing"),
-    ] {
-        let mut reader = both("e-5", "e-5");
-        let stale = BoardEvent::Stale(DateTime::UNIX_EPOCH);
-        reader.on(0, Ok(stale), || &state);
-        reader.on(1, update(5, 6), || &state);
-        assert!(!reader.advance(&cursor("e-6")));
-        assert_eq!(said(&reader.on(0, Ok(event), || &state)), expected);
-        assert!(reader.advance(&cursor("e-6")));
-    }
-}
-
-#[test]
-fn the_cursor_waits_for_a_list_that_misses_a_change() {
-    let state = BoardState::default();
-    for (event, expected) in [
-        (update(4, 5), false),
-        (Ok(BoardEvent::PolicyChanged), false),
-        (update(5, 6), true),
-        (update(6, 8), true),
-        (Ok(BoardEvent::Fresh), true),
-    ] {
-        let outdated = OpenedBoard {
-            misses_change: true,
-            ..opened("e-5")
-        };
-        let mut reader = reader_of(vec![outdated, opened("e-5")]);
-        reader.on(1, update(5, 6), || &state);
-        assert!(!reader.advance(&cursor("e-6")));
-        let about = format!("{event:?}");
-        reader.on(0, event, || &state);
-        assert_eq!(reader.advance(&cursor("e-6")), expected, "{about}");
-    }
 }
 
 /// A client that follows a board, and what it shows.

@@ -2,8 +2,10 @@
 //! database.
 //!
 //! Generated histories: commits, polls and loads follow each other in any order, while the database
-//! is away or one of the boards cannot be read. At each cursor that the reader is sent, it has
-//! every change of both boards up to there.
+//! is away or one of the boards cannot be read; boards are deleted and made again, and become
+//! private and public; the connection breaks between any two events. At each cursor that the reader
+//! is sent, it has every change up to there of the boards that the cursor claims; and a board that
+//! ended for it is not claimed until its list came again.
 
 mod node;
 mod reader;
@@ -24,13 +26,30 @@ const LAG_MAX: usize = 2;
 /// A list, as the ids and revisions of its topics.
 type List = BTreeMap<i64, u64>;
 
-/// A commit, which posts or edits a topic.
+/// A commit on a board.
 #[derive(Clone, Copy, Debug)]
 struct Commit {
     board: usize,
-    topic: i64,
-    /// It is logged as what no single row describes: followers have to read the board.
-    is_clear: bool,
+    kind: CommitKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum CommitKind {
+    /// Posts or edits a topic.
+    Set(i64),
+    /// Does the same, and is logged as what no single row describes: followers have to read the
+    /// board.
+    Clear(i64),
+    SetPrivate(bool),
+    /// Deletes the board, or makes one of its name.
+    SetThere(bool),
+}
+
+/// A board between its creation and its deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BoardLife {
+    named_at: u64,
+    is_private: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,21 +69,21 @@ enum Action {
     Join,
     /// The stream takes its events.
     Receive,
-    Cut,
+    /// The connection breaks after this number of further events.
+    CutAfter(usize),
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    let commit = (0..2_usize, 1..4_i64, proptest::bool::weighted(0.3)).prop_map(
-        |(board, topic, is_clear)| {
-            Action::Commit(Commit {
-                board,
-                topic,
-                is_clear,
-            })
-        },
-    );
+    let kind = prop_oneof![
+        8 => (1..4_i64).prop_map(CommitKind::Set),
+        3 => (1..4_i64).prop_map(CommitKind::Clear),
+        2 => any::<bool>().prop_map(CommitKind::SetPrivate),
+        3 => any::<bool>().prop_map(CommitKind::SetThere),
+    ];
+    let commit =
+        (0..2_usize, kind).prop_map(|(board, kind)| Action::Commit(Commit { board, kind }));
     prop_oneof![
-        4 => commit,
+        5 => commit,
         1 => any::<bool>().prop_map(Action::SetAway),
         2 => (0..2_usize, any::<bool>()).prop_map(|(at, is)| Action::SetUnreadable(at, is)),
         4 => Just(Action::Poll),
@@ -72,30 +91,60 @@ fn any_action() -> impl Strategy<Value = Action> {
         2 => (0..2_usize).prop_map(Action::Get),
         6 => Just(Action::Join),
         3 => Just(Action::Receive),
-        1 => Just(Action::Cut),
+        1 => (0..6_usize).prop_map(Action::CutAfter),
     ]
+}
+
+/// Returns what a board is at a revision, if there is one of its name.
+fn life_at(log: &[Commit], board: usize, revision: u64) -> Option<BoardLife> {
+    let mut life = Some(BoardLife {
+        named_at: 0,
+        is_private: false,
+    });
+    for (at, commit) in (1..=revision).zip(log) {
+        match commit.kind {
+            _ if commit.board != board => {}
+            CommitKind::Set(_) | CommitKind::Clear(_) => {}
+            CommitKind::SetPrivate(is_private) => {
+                life.iter_mut()
+                    .for_each(|life| life.is_private = is_private);
+            }
+            CommitKind::SetThere(is_there) => {
+                life = is_there.then_some(BoardLife {
+                    named_at: at,
+                    is_private: false,
+                });
+            }
+        }
+    }
+    life
 }
 
 /// Returns what a board shows at a revision.
 fn list_at(log: &[Commit], board: usize, revision: u64) -> List {
-    (1..=revision)
-        .zip(log)
-        .filter(|(_, commit)| commit.board == board)
-        .map(|(at, commit)| (commit.topic, at))
-        .collect()
+    let mut list = List::new();
+    for (at, commit) in (1..=revision).zip(log) {
+        match commit.kind {
+            _ if commit.board != board => {}
+            CommitKind::Set(topic) | CommitKind::Clear(topic) => drop(list.insert(topic, at)),
+            CommitKind::SetPrivate(_) => {}
+            CommitKind::SetThere(_) => list.clear(),
+        }
+    }
+    list
 }
 
 fn take(node: &mut Node, reader: &mut Reader, action: Action) {
     match action {
-        Action::Commit(commit) => node.log.push(commit),
+        Action::Commit(commit) => node.commit(commit),
         Action::SetAway(is_away) => node.is_away = is_away,
         Action::SetUnreadable(board, is) => node.is_unreadable[board] = is,
         Action::Poll => node.poll(),
         Action::ReloadOutdated => node.reload_outdated(),
-        Action::Get(board) => drop(node.load(board)),
+        Action::Get(board) => node.get(board),
         Action::Join => reader.join(node),
         Action::Receive => reader.receive(node),
-        Action::Cut => reader.cut(),
+        Action::CutAfter(events) => reader.cut_after(events),
     }
 }
 
@@ -105,11 +154,19 @@ fn settle(node: &mut Node, reader: &mut Reader) {
     node.is_unreadable = [false; 2];
     node.poll();
     node.reload_outdated();
-    while !reader.is_open() {
+    reader.is_never_cut();
+    while !reader.has_answer() {
         reader.join(node);
     }
     reader.receive(node);
     node.poll();
+}
+
+/// Does the same on a new connection, which has all boards that can be read.
+fn settle_on_a_new_connection(node: &mut Node, reader: &mut Reader) {
+    reader.cut_after(0);
+    settle(node, reader);
+    reader.check_newest(node);
 }
 
 proptest! {
@@ -124,11 +181,11 @@ proptest! {
             take(&mut node, &mut reader, action);
         }
         settle(&mut node, &mut reader);
+        reader.check_held(&node);
         // A reader that comes back with any cursor and its lists is brought to the newest lists.
         for mut earlier in reader.at_each_cursor() {
-            settle(&mut node, &mut earlier);
-            earlier.check_newest(&node);
+            settle_on_a_new_connection(&mut node, &mut earlier);
         }
-        reader.check_newest(&node);
+        settle_on_a_new_connection(&mut node, &mut reader);
     }
 }

@@ -1,11 +1,17 @@
 //! The reader: how a node serves it, and what it holds then.
 
+use std::sync::Arc;
+
 use kairanban_core::{
-    Delivery, LogBounds, MultiBoardPosition, OpenedBoard, Opening, Patch, Revision, Snapshot,
-    StartAt, Subscription, is_future, merge_openings, plan_opening,
+    BoardEnd, BoardName, Delivery, LogBounds, MultiBoardCursor, MultiBoardPosition, OpenedBoard,
+    Opening, Patch, ResetReason, Revision, Snapshot, StartAt, Subscription, is_future,
+    merge_openings, plan_opening,
 };
 
-use super::{List, list_at, node::Node};
+use super::{
+    BOARDS, List, list_at,
+    node::{Node, Refusal, may_read, name},
+};
 use crate::values::{apply, cursor, listed, revision};
 
 /// The state of the reader's connection.
@@ -13,93 +19,168 @@ use crate::values::{apply, cursor, listed, revision};
 enum Link {
     #[default]
     Off,
-    /// Everything up to a revision was published before the first board was opened.
-    Joining(u64, Vec<(Subscription, OpenedBoard)>),
-    Open(Vec<Subscription>, MultiBoardPosition),
+    Joining(Joining),
+    /// The subscription of each board that was opened, until it ends.
+    Open(Vec<Option<Subscription>>, MultiBoardPosition),
+    /// There was no board to read.
+    Refused,
+}
+
+/// A stream that is being opened, one board after the other.
+struct Joining {
+    /// Everything up to here was published before the first board was opened.
+    published: u64,
+    opened: Vec<(Subscription, OpenedBoard)>,
+    gone: Vec<BoardName>,
+}
+
+/// What the reader is sent.
+enum Sent {
+    Reset,
+    List(Arc<Snapshot>),
+    Patch(Patch),
+    Cursor(MultiBoardCursor),
+    Bye(BoardName),
+    /// The end of the stream, because its last board ended.
+    End,
 }
 
 #[derive(Default)]
 pub(super) struct Reader {
     link: Link,
-    cursor: Option<u64>,
+    /// The number of events after which the connection breaks.
+    cut_after: Option<usize>,
+    held: Held,
+    /// What it held at each cursor that it was sent.
+    earlier: Vec<Held>,
+}
+
+/// What the client holds.
+#[derive(Clone, Default)]
+struct Held {
+    cursor: Option<MultiBoardCursor>,
     /// The list of each board, with its revision.
-    lists: [(u64, List); 2],
-    /// Each cursor that it was sent, with the lists of that moment.
-    earlier: Vec<(u64, [(u64, List); 2])>,
+    lists: [Option<(u64, List)>; 2],
 }
 
 /// The part of the node.
 impl Reader {
-    pub(super) const fn is_open(&self) -> bool {
-        matches!(self.link, Link::Open(..))
+    /// Returns whether the stream is open, or was refused.
+    pub(super) const fn has_answer(&self) -> bool {
+        matches!(self.link, Link::Open(..) | Link::Refused)
     }
 
-    pub(super) fn cut(&mut self) {
-        self.link = Link::Off;
+    pub(super) fn cut_after(&mut self, events: usize) {
+        self.cut_after = Some(events);
+        if events == 0 {
+            self.cut();
+        }
+    }
+
+    pub(super) const fn is_never_cut(&mut self) {
+        self.cut_after = None;
+    }
+
+    fn cut(&mut self) {
+        (self.link, self.cut_after) = (Link::Off, None);
     }
 
     /// Takes the next step towards an open stream, as `BoardService::watch_many` does.
     pub(super) fn join(&mut self, node: &Node) {
         self.link = match std::mem::take(&mut self.link) {
             // It waits for the follower.
-            Link::Off
-                if (self.cursor.map(cursor))
-                    .is_some_and(|seen| is_future(&seen, &cursor(node.published))) =>
+            Link::Off | Link::Refused
+                if (self.start().cursor())
+                    .is_some_and(|seen| is_future(seen, &cursor(node.published))) =>
             {
                 Link::Off
             }
-            Link::Off => Link::Joining(node.published, Vec::new()),
-            Link::Joining(published, opened) if opened.len() == 2 => {
-                self.begin(node, published, opened)
-            }
-            Link::Joining(published, mut opened) => match self.open(node, opened.len()) {
-                Some(board) => {
-                    opened.push(board);
-                    Link::Joining(published, opened)
-                }
-                None => Link::Off,
-            },
+            Link::Off | Link::Refused => Link::Joining(Joining {
+                published: node.published,
+                opened: Vec::new(),
+                gone: Vec::new(),
+            }),
+            Link::Joining(joining) => self.go_on(node, joining),
             open @ Link::Open(..) => open,
         };
     }
 
     fn start(&self) -> StartAt {
-        self.cursor
-            .map_or(StartAt::List, |at| StartAt::Cursor(cursor(at)))
+        let cursor = self.held.cursor.clone();
+        cursor.map_or(StartAt::List, StartAt::after)
     }
 
-    fn open(&self, node: &Node, board: usize) -> Option<(Subscription, OpenedBoard)> {
-        let subscription = node.hub.subscribe(&super::node::name(board));
-        let channel = node.load(board)?;
+    fn go_on(&mut self, node: &Node, mut joining: Joining) -> Link {
+        let next = joining.opened.len() + joining.gone.len();
+        if next < BOARDS.len() {
+            match self.open(node, next) {
+                Ok(board) => joining.opened.push(board),
+                Err(Refusal::Gone) => joining.gone.push(name(next)),
+                Err(Refusal::Unavailable) => return Link::Off,
+            }
+            Link::Joining(joining)
+        } else if joining.opened.is_empty() {
+            self.held = Held::default();
+            Link::Refused
+        } else {
+            self.begin(node, joining)
+        }
+    }
+
+    fn open(&self, node: &Node, board: usize) -> Result<(Subscription, OpenedBoard), Refusal> {
+        let subscription = node.hub.subscribe(&name(board));
+        let channel = Arc::clone(&subscription.channel);
+        if let Err(refusal) = node.load(board, &channel) {
+            drop(subscription);
+            return Err(refusal);
+        }
         let live = channel.live();
         let log = LogBounds {
             published: revision(node.published),
             trimmed_to: Revision::ZERO,
         };
-        let plan = plan_opening(&self.start(), &live, log)?;
-        Some((subscription, OpenedBoard::new(plan.opening, &live)?))
+        let plan = plan_opening(&self.start(), &live, log).ok_or(Refusal::Unavailable)?;
+        let opened = OpenedBoard::new(plan.opening, &live).ok_or(Refusal::Unavailable)?;
+        drop(live);
+        Ok((subscription, opened))
     }
 
-    fn begin(
-        &mut self,
-        node: &Node,
-        published: u64,
-        opened: Vec<(Subscription, OpenedBoard)>,
-    ) -> Link {
-        let (subscriptions, boards) = opened.into_iter().unzip();
-        let merged = merge_openings(&self.start(), cursor(published), boards).expect("one epoch");
-        assert_eq!(merged.reset, None, "a reset without a cause");
-        for (at, board) in merged.boards.iter().enumerate() {
+    fn begin(&mut self, node: &Node, joining: Joining) -> Link {
+        let Joining {
+            published,
+            opened,
+            gone,
+        } = joining;
+        let (subscriptions, boards): (Vec<_>, _) = opened.into_iter().unzip();
+        let merged = merge_openings(&self.start(), cursor(published), boards, gone);
+        let merged = merged.expect("one epoch");
+        let mut events = Vec::new();
+        if let Some(reason) = merged.reset {
+            assert_eq!(
+                reason,
+                ResetReason::Trimmed,
+                "of a board that was made again"
+            );
+            events.push(Sent::Reset);
+        }
+        for board in &merged.boards {
             match &board.opening {
                 Opening::Nothing => {}
-                Opening::Patch(patch) => self.apply(node, at, patch),
+                Opening::Patch(patch) => events.push(Sent::Patch(patch.clone())),
                 Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
-                    self.show(node, at, &board.snapshot);
+                    events.push(Sent::List(Arc::clone(&board.snapshot)));
                 }
             }
         }
-        self.advance(node, merged.cursor.revision.get());
-        Link::Open(subscriptions, MultiBoardPosition::new(&merged))
+        events.push(Sent::Cursor(merged.cursor.clone()));
+        events.extend(merged.cursor.without.iter().cloned().map(Sent::Bye));
+        let subscriptions = subscriptions.into_iter().map(Some).collect();
+        let open = Link::Open(subscriptions, MultiBoardPosition::new(&merged));
+        if self.send(node, events) {
+            open
+        } else {
+            Link::Off
+        }
     }
 
     /// Does what a stream does when it is woken.
@@ -108,37 +189,112 @@ impl Reader {
             return;
         };
         let published = cursor(node.published);
-        let mut is_woken = false;
-        for (at, subscription) in subscriptions.iter_mut().enumerate() {
-            while let Some(event) = subscription.try_next() {
+        let (mut events, mut is_woken) = (Vec::new(), false);
+        for (at, slot) in subscriptions.iter_mut().enumerate() {
+            let before = events.len();
+            while let Some(subscription) = slot
+                && let Some(event) = subscription.try_next()
+            {
                 is_woken = true;
-                let step = position.on(at, event, || subscription.channel.live());
+                let channel = &subscription.channel;
+                let step = position.on(at, event, || channel.live());
+                let is_closed = step.check_permission && !may_read(channel);
+                if is_closed {
+                    events.truncate(before);
+                }
                 match step.delivery {
-                    Delivery::Nothing => {}
-                    Delivery::Patch(update) => self.apply(node, at, &update.patch),
-                    Delivery::List(update) => self.show(node, at, &update.snapshot),
-                    Delivery::Snapshot { snapshot, .. } => self.show(node, at, &snapshot),
-                    Delivery::End => panic!("the board is there"),
+                    Delivery::End => {}
+                    _ if is_closed => {}
+                    Delivery::Nothing => continue,
+                    Delivery::Patch(update) => {
+                        events.push(Sent::Patch(update.patch.clone()));
+                        continue;
+                    }
+                    Delivery::List(update) => {
+                        events.push(Sent::List(Arc::clone(&update.snapshot)));
+                        continue;
+                    }
+                    Delivery::Snapshot { snapshot, .. } => {
+                        events.push(Sent::List(snapshot));
+                        continue;
+                    }
+                }
+                *slot = None;
+                match position.end(at).expect("it has not ended before") {
+                    BoardEnd::OfStream => events.push(Sent::End),
+                    BoardEnd::OfBoard { board, cursor } => {
+                        events.extend(cursor.map(Sent::Cursor));
+                        events.push(Sent::Bye(board));
+                    }
                 }
             }
         }
-        if is_woken && position.advance(&published) {
-            self.advance(node, published.revision.get());
+        let has_ended = subscriptions.iter().all(Option::is_none);
+        if is_woken && !has_ended && position.advance(&published) {
+            events.push(Sent::Cursor(position.cursor().clone()));
         }
-        self.link = Link::Open(subscriptions, position);
+        if self.send(node, events) && !has_ended {
+            self.link = Link::Open(subscriptions, position);
+        }
     }
+
+    /// Sends events, unless the connection breaks before.
+    fn send(&mut self, node: &Node, events: Vec<Sent>) -> bool {
+        for event in events {
+            if self.cut_after == Some(0) {
+                self.cut();
+                return false;
+            }
+            self.cut_after = self.cut_after.map(|left| left - 1);
+            self.take(node, event);
+        }
+        true
+    }
+}
+
+fn index(board: &BoardName) -> usize {
+    let at = BOARDS.iter().position(|name| *name == board.as_str());
+    at.expect("a board of the request")
 }
 
 /// The client's part, as in `docs/PROTOCOL.md`.
 impl Reader {
-    fn show(&mut self, node: &Node, board: usize, snapshot: &Snapshot) {
-        self.lists[board] = (snapshot.revision().get(), listed(snapshot));
-        self.check_list(node, board);
+    fn take(&mut self, node: &Node, event: Sent) {
+        match event {
+            Sent::Reset | Sent::End => self.held = Held::default(),
+            Sent::List(snapshot) => {
+                let board = index(snapshot.board());
+                self.held.lists[board] = Some((snapshot.revision().get(), listed(&snapshot)));
+                self.check_list(node, board);
+            }
+            Sent::Patch(patch) => self.apply(node, &patch),
+            Sent::Cursor(cursor) => self.advance(node, cursor),
+            Sent::Bye(board) => {
+                assert!(
+                    !self.is_claimed(&board),
+                    "the cursor claims {board}, which ended"
+                );
+                self.held.lists[index(&board)] = None;
+            }
+        }
     }
 
-    fn apply(&mut self, node: &Node, board: usize, patch: &Patch) {
-        let (at, list) = &mut self.lists[board];
-        let reached = (*at).max(self.cursor.unwrap_or(0));
+    fn is_claimed(&self, board: &BoardName) -> bool {
+        let cursor = self.held.cursor.as_ref();
+        cursor.is_some_and(|cursor| !cursor.without.contains(board))
+    }
+
+    fn claimed(&self) -> u64 {
+        let cursor = self.held.cursor.as_ref();
+        cursor.map_or(0, |cursor| cursor.cursor.revision.get())
+    }
+
+    fn apply(&mut self, node: &Node, patch: &Patch) {
+        let (board, claimed) = (index(&patch.board), self.claimed());
+        let (at, list) = self.held.lists[board]
+            .as_mut()
+            .expect("a patch for a board that it holds");
+        let reached = (*at).max(claimed);
         if patch.to.revision.get() <= reached {
             return;
         }
@@ -149,39 +305,54 @@ impl Reader {
     }
 
     fn check_list(&self, node: &Node, board: usize) {
-        let (at, list) = &self.lists[board];
+        let (at, list) = self.held.lists[board].as_ref().expect("a list");
         assert_eq!(*list, list_at(&node.log, board, *at), "at {at}");
     }
 
-    /// Takes a cursor, which claims both boards.
-    fn advance(&mut self, node: &Node, claimed: u64) {
-        assert!(Some(claimed) >= self.cursor, "never back");
-        for (board, (at, list)) in self.lists.iter().enumerate() {
+    /// Takes a cursor, which claims all boards but those that it names.
+    fn advance(&mut self, node: &Node, cursor: MultiBoardCursor) {
+        let claimed = cursor.cursor.revision.get();
+        assert!(claimed >= self.claimed(), "never back");
+        for (board, held) in self.held.lists.iter().enumerate() {
+            if cursor.without.contains(&name(board)) {
+                continue;
+            }
+            let (at, list) = held.as_ref().expect("a claim for a list that it holds");
             let expected = list_at(&node.log, board, claimed.max(*at));
             assert_eq!(
                 *list, expected,
-                "board {board} at {at}, with the cursor {claimed}"
+                "board {board} at {at}, with the cursor {cursor}"
             );
         }
-        self.cursor = Some(claimed);
-        self.earlier.push((claimed, self.lists.clone()));
+        self.held.cursor = Some(cursor);
+        self.earlier.push(self.held.clone());
     }
 
     /// Returns the reader as it was at each cursor, without a connection.
     pub(super) fn at_each_cursor(&self) -> Vec<Self> {
         let earlier = self.earlier.iter().cloned();
         earlier
-            .map(|(cursor, lists)| Self {
-                cursor: Some(cursor),
-                lists,
+            .map(|held| Self {
+                held,
                 ..Self::default()
             })
             .collect()
     }
 
-    pub(super) fn check_newest(&self, node: &Node) {
-        for (board, (_, list)) in self.lists.iter().enumerate() {
+    /// Checks that it holds only what it may read, at its newest.
+    pub(super) fn check_held(&self, node: &Node) {
+        for (board, held) in self.held.lists.iter().enumerate() {
+            let Some((_, list)) = held else { continue };
+            assert!(node.is_readable(board), "{board} ended");
             assert_eq!(*list, list_at(&node.log, board, node.head()), "the newest");
+        }
+    }
+
+    /// Checks that it holds all that it may read, at its newest.
+    pub(super) fn check_newest(&self, node: &Node) {
+        self.check_held(node);
+        for (board, held) in self.held.lists.iter().enumerate() {
+            assert_eq!(held.is_some(), node.is_readable(board), "{board}");
         }
     }
 }

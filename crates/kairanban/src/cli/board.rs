@@ -166,6 +166,7 @@ fn text(event: &FollowEvent, copy: &BoardCopy) -> String {
             .collect(),
         FollowEvent::Stale(since) => format!("! the server's database is away since {since}\n"),
         FollowEvent::Fresh => "! the server's database is back\n".to_owned(),
+        FollowEvent::Ended(why) => format!("! the board ended: {why}\n"),
         FollowEvent::Lost(why) => format!("! {why}; trying again\n"),
     }
 }
@@ -182,6 +183,7 @@ fn json(event: &FollowEvent, copy: &BoardCopy) -> String {
         }
         FollowEvent::Stale(since) => serde_json::json!({"event": "stale", "since": since}),
         FollowEvent::Fresh => serde_json::json!({"event": "fresh"}),
+        FollowEvent::Ended(why) => serde_json::json!({"event": "ended", "detail": why}),
         FollowEvent::Lost(why) => serde_json::json!({"event": "lost", "detail": why}),
     };
     format!("{value}\n")

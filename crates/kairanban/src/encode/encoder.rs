@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kairanban_core::{
-    BoardName, Cursor, Patch, ResetReason, Revision, Snapshot, Update, WireCache, WireSlot,
+    BoardName, MultiBoardCursor, Patch, ResetReason, Revision, Snapshot, Update, WireCache,
+    WireSlot,
 };
 use serde::Serialize;
 
@@ -117,10 +118,11 @@ impl Encoder {
         self.missed_in(self.of_many(), missed, snapshot)
     }
 
-    /// Encodes `cursor`: the place in history that all boards of a stream have reached.
+    /// Encodes `cursor`: the place in history that all boards of a stream have reached, but for
+    /// those that ended.
     #[must_use]
-    pub fn cursor(&self, cursor: &Cursor) -> Bytes {
-        let revision = cursor.revision;
+    pub fn cursor(&self, cursor: &MultiBoardCursor) -> Bytes {
+        let revision = cursor.cursor.revision;
         let view = views::CursorView { revision };
         let id = Some(cursor.to_string());
         self.framing().event("cursor", id, json(&view))
@@ -132,6 +134,19 @@ impl Encoder {
     pub fn board_reset(&self, board: &BoardName, reason: ResetReason) -> Bytes {
         self.named(
             "reset",
+            &views::BoardReason {
+                board: board.as_str(),
+                reason: reason.as_str(),
+            },
+        )
+    }
+
+    /// Encodes `bye` of one board of several. The stream goes on with the others, so there is no
+    /// time to wait.
+    #[must_use]
+    pub fn board_bye(&self, board: &BoardName, reason: Bye) -> Bytes {
+        self.named(
+            "bye",
             &views::BoardReason {
                 board: board.as_str(),
                 reason: reason.as_str(),

@@ -229,7 +229,7 @@ pub(super) struct Refused<'a> {
     pub(super) problem: &'a Problem,
 }
 
-/// The data of `reset` of one board of several.
+/// The data of `reset` and `bye` of one board of several.
 #[derive(Serialize)]
 pub(super) struct BoardReason<'a> {
     pub(super) board: &'a str,

@@ -147,6 +147,7 @@ impl Follower {
             Err(LoadError::Outdated(_)) => {}
             Err(LoadError::Gone(_)) => {
                 self.stale_boards.remove(board);
+                self.deps.hub.end_missing(board);
             }
             Err(LoadError::Unreadable(error)) => {
                 // Before its readers are notified, so that one that asks `/readyz` finds the board

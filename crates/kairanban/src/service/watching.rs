@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use kairanban_core::{
     BoardChannel, BoardName, Cursor, LogBounds, MultiBoardOpening, OpenedBoard, ReplayRange,
     StartAt, Subscription, is_future, merge_openings, plan_opening,
@@ -47,10 +48,10 @@ impl BoardService {
     }
 
     /// Subscribes the caller to several boards. Returns what it is sent first, and the
-    /// subscriptions in the same order.
+    /// subscriptions of the boards that it may read, in the same order.
     ///
     /// # Errors
-    /// As [`watch`](Self::watch), for the first board at fault.
+    /// As [`watch`](Self::watch). If some boards are not there, but not all, that is no error.
     pub async fn watch_many(
         &self,
         caller: &Caller,
@@ -63,17 +64,51 @@ impl BoardService {
             let published = self.deps.follower.cursor();
             let mut subscriptions = Vec::with_capacity(boards.len());
             let mut all_opened = Vec::with_capacity(boards.len());
+            let mut gone = self.absent(caller, boards).await;
             for board in boards {
+                if gone.contains(board) {
+                    continue;
+                }
                 let subscription = self.deps.hub.subscribe(board);
-                let watch = self.open(caller, subscription, &start, may_read).await?;
-                subscriptions.push(watch.subscription);
-                all_opened.push(watch.opened);
+                match self.open(caller, subscription, &start, may_read).await {
+                    Ok(watch) => {
+                        subscriptions.push(watch.subscription);
+                        all_opened.push(watch.opened);
+                    }
+                    Err(StoreError::NoSuchBoard(board)) => gone.push(board),
+                    Err(error) => return Err(error.into()),
+                }
             }
-            if let Some(opening) = merge_openings(&start, published, all_opened) {
+            if all_opened.is_empty()
+                && let Some(board) = boards.first()
+            {
+                return Err(StoreError::NoSuchBoard(board.clone()).into());
+            }
+            if let Some(opening) = merge_openings(&start, published, all_opened, gone) {
                 return Ok((opening, subscriptions));
             }
         }
         Err(StoreError::Unavailable("a new epoch began while the boards were read".into()).into())
+    }
+
+    /// Returns which of several boards the caller cannot read, as far as that is known before they
+    /// are opened. Asks for all by one query: one after the other, each name that is no board would
+    /// wait for its turn.
+    async fn absent(&self, caller: &Caller, boards: &[BoardName]) -> Vec<BoardName> {
+        if boards.len() == 1 {
+            return Vec::new();
+        }
+        let lookups = boards
+            .iter()
+            .filter(|board| !self.is_at_hand(caller, board))
+            .map(|board| self.ensure_readable(board, caller.right(board)));
+        let found = join_all(lookups).await.into_iter();
+        let absent = found.filter_map(|found| match found {
+            Err(StoreError::NoSuchBoard(board)) => Some(board),
+            // If the database is away, what is in memory decides.
+            _ => None,
+        });
+        absent.collect()
     }
 
     /// Waits until memory is as new as what this node acknowledged and as what the reader has seen,

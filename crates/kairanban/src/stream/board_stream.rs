@@ -84,7 +84,16 @@ impl BoardStream {
         }
         let channel = &self.subscription.channel;
         let step = self.position.on(event, || channel.live());
-        match self.prepare(step) {
+        if step.check_permission {
+            self.check_permission();
+        }
+        if self.life.has_ended() {
+            return;
+        }
+        if let Some(staleness) = step.staleness {
+            self.life.set_board_stale(staleness.since);
+        }
+        match step.delivery {
             Delivery::Nothing => {}
             Delivery::Patch(update) => self.life.push(self.life.encoder.update(&update)),
             Delivery::List(update) => self.life.push(self.life.encoder.list(&update)),
@@ -120,11 +129,13 @@ impl EventStream for BoardStream {
         &mut self.life
     }
 
-    /// Returns whether the reader may still read the board, and has not opened another stream with
-    /// the same ticket.
-    fn may_go_on(&self) -> bool {
+    /// Ends the stream if the reader may no longer read the board, or has opened another stream
+    /// with the same ticket.
+    fn check_permission(&mut self) {
         let caller = &self.life.reader.caller;
-        !caller.is_replaced() && caller.may_read(&self.subscription.channel)
+        if caller.is_replaced() || !caller.may_read(&self.subscription.channel) {
+            self.life.disconnect();
+        }
     }
 
     fn poll_events(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -144,7 +155,7 @@ impl UpdateSource for BoardStream {
     type Registrations = Registration;
 
     fn join(
-        &self,
+        &mut self,
         dispatchers: &WorkerDispatchers,
         subscriber: Weak<dyn Subscriber>,
     ) -> Registration {

@@ -31,8 +31,8 @@ const CALLS: usize = 64;
 
 /// A stream that is notified of events.
 pub trait Subscriber {
-    /// Takes the events, if there are any, and adds to `sent` what was sent at once. Must not block
-    /// or unregister itself.
+    /// Takes the events, if there are any, and adds to `sent` what was sent at once. Must not
+    /// block. May leave the dispatcher that calls it.
     fn notify(&self, sent: &mut Sent);
 }
 

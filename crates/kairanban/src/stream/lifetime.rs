@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Delivery, ResetReason, Step};
+use kairanban_core::{BoardName, ResetReason};
 use serde::Serialize;
 
 use super::{
@@ -28,33 +28,11 @@ use crate::{
 pub(super) trait EventStream {
     fn life(&mut self) -> &mut StreamLifetime;
 
-    /// Returns whether the reader may still read what the stream shows.
-    fn may_go_on(&self) -> bool;
+    /// Ends what the reader may no longer read: the stream, or boards of it.
+    fn check_permission(&mut self);
 
     /// Takes the events that arrived, and queues what they require. Ready when there were any.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Ends the stream of a reader who may no longer read.
-    fn check_permission(&mut self) {
-        if !self.life().has_ended() && !self.may_go_on() {
-            self.life().disconnect();
-        }
-    }
-
-    /// Does what comes before a step's delivery, and returns what is left to deliver: nothing once
-    /// the stream has ended.
-    fn prepare(&mut self, step: Step) -> Delivery {
-        if step.check_permission {
-            self.check_permission();
-        }
-        if let Some(staleness) = step.staleness {
-            self.life().set_board_stale(staleness.since);
-        }
-        if self.life().has_ended() {
-            return Delivery::Nothing;
-        }
-        step.delivery
-    }
 
     /// Returns what to send next, or `None` at the end.
     fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
@@ -98,6 +76,14 @@ pub(super) struct StreamLifetime {
     ended: bool,
     /// Why it ends, for metrics.
     end: StreamEnd,
+}
+
+/// How much was queued at a time, and what of staleness was sent or queued by then.
+#[derive(Clone, Copy)]
+pub(super) struct QueueMark {
+    queued: usize,
+    was_stale: bool,
+    is_board_stale: bool,
 }
 
 /// When a stream has something to do even if nothing happens.
@@ -308,10 +294,27 @@ impl StreamLifetime {
     }
 
     /// Ends the stream of a reader who may no longer read.
-    fn disconnect(&mut self) {
-        // What was queued is not for this reader any more.
-        self.outbox.clear();
-        self.end(Bye::Auth);
+    pub(super) fn disconnect(&mut self) {
+        if !self.ended {
+            // What was queued is not for this reader any more.
+            self.outbox.clear();
+            self.end(Bye::Auth);
+        }
+    }
+
+    /// Returns the mark of what is queued now.
+    pub(super) const fn mark(&self) -> QueueMark {
+        QueueMark {
+            queued: self.outbox.len(),
+            was_stale: self.was_stale,
+            is_board_stale: self.is_board_stale,
+        }
+    }
+
+    /// Removes what was queued since `mark`, which is not for this reader any more.
+    pub(super) fn rewind(&mut self, mark: QueueMark) {
+        self.outbox.truncate(mark.queued);
+        (self.was_stale, self.is_board_stale) = (mark.was_stale, mark.is_board_stale);
     }
 
     pub(super) fn end(&mut self, reason: Bye) {

@@ -40,7 +40,7 @@ impl Subscriber for ListenerWaker {
 impl<S: UpdateSource> Listener<S> {
     /// Creates a listener that is woken by the events of `source`.
     #[must_use]
-    pub fn new(source: S, dispatchers: &WorkerDispatchers) -> Self {
+    pub fn new(mut source: S, dispatchers: &WorkerDispatchers) -> Self {
         let waker = Rc::new(ListenerWaker {
             waker: Cell::default(),
             notified: Cell::default(),

@@ -2,6 +2,9 @@
 //!
 //! What one transaction did to several boards is sent together. The cursor follows in an event of
 //! its own, once everything up to there was sent, of every board.
+//!
+//! A board that ends, or that the reader may no longer read, ends alone: the stream leaves its
+//! channel, and goes on with the others. With the last board it ends as a stream of one.
 
 use std::{
     rc::Weak,
@@ -11,14 +14,14 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kairanban_core::{
-    BoardEvent, Delivery, Lagged, MultiBoardOpening, MultiBoardPosition, OpenedBoard, Opening,
-    ResetReason, Snapshot, Subscription,
+    BoardEnd, BoardEvent, Cursor, Delivery, Lagged, MultiBoardOpening, MultiBoardPosition,
+    OpenedBoard, Opening, ResetReason, Snapshot, Subscription,
 };
 
 use super::{
     StreamDeps, StreamReader, UpdateSource,
     dispatcher::{Registration, Subscriber, WorkerDispatchers},
-    lifetime::{EventStream, StreamLifetime},
+    lifetime::{EventStream, QueueMark, StreamLifetime},
 };
 use crate::{
     encode::{Bye, Chunk, Encoder},
@@ -29,11 +32,17 @@ use crate::{
 /// An open stream of several boards.
 pub struct MultiBoardStream {
     life: StreamLifetime,
-    /// The subscriptions of the boards, in the order of the positions.
-    subscriptions: Vec<Subscription>,
+    /// The boards, in the order of the positions; `None` for one that ended.
+    boards: Vec<Option<FollowedBoard>>,
     position: MultiBoardPosition,
     /// An event that waits for what was committed together with it.
     together: Option<BoxFuture<'static, (usize, Result<BoardEvent, Lagged>)>>,
+}
+
+struct FollowedBoard {
+    subscription: Subscription,
+    /// Where the stream is notified of its events, once it is.
+    registration: Option<Registration>,
 }
 
 impl MultiBoardStream {
@@ -72,38 +81,92 @@ impl MultiBoardStream {
             }
         }
         life.push(life.encoder.cursor(&opening.cursor));
+        for board in &opening.cursor.without {
+            life.push(life.encoder.board_bye(board, Bye::Gone));
+        }
         let position = MultiBoardPosition::new(opening);
         life.set_board_stale(position.staleness().since);
+        let boards = subscriptions.into_iter().map(|subscription| {
+            Some(FollowedBoard {
+                subscription,
+                registration: None,
+            })
+        });
         Self {
             life,
-            subscriptions,
+            boards: boards.collect(),
             position,
             together: None,
         }
     }
 
-    /// Returns the next event of any board, with the index of the board.
-    fn next_event(&mut self) -> Option<(usize, Result<BoardEvent, Lagged>)> {
-        self.subscriptions
-            .iter_mut()
-            .enumerate()
-            .find_map(|(at, subscription)| subscription.try_next().map(|event| (at, event)))
+    /// Returns the next event of the board at index `at`.
+    fn next_event(&mut self, at: usize) -> Option<Result<BoardEvent, Lagged>> {
+        self.boards[at].as_mut()?.subscription.try_next()
     }
 
-    fn take(&mut self, at: usize, event: Result<BoardEvent, Lagged>) {
+    /// Returns the next event of any board, with the index of the board.
+    fn next_event_of_any(&mut self) -> Option<(usize, Result<BoardEvent, Lagged>)> {
+        (0..self.boards.len()).find_map(|at| self.next_event(at).map(|event| (at, event)))
+    }
+
+    /// Takes an event of the board at index `at`. What was queued since `before` is of this board.
+    fn take(&mut self, at: usize, event: Result<BoardEvent, Lagged>, before: QueueMark) {
+        let Some(board) = &self.boards[at] else {
+            return;
+        };
         if event.is_err() {
             self.life.deps.metrics.lagged();
         }
-        let channel = &self.subscriptions[at].channel;
+        let channel = &board.subscription.channel;
         let step = self.position.on(at, event, || channel.live());
-        match self.prepare(step) {
+        if step.check_permission && !self.may_read(at) {
+            self.life.rewind(before);
+            return self.end(at, Bye::Auth);
+        }
+        if let Some(staleness) = step.staleness {
+            self.life.set_board_stale(staleness.since);
+        }
+        match step.delivery {
             Delivery::Nothing => {}
             Delivery::Patch(update) => self.life.push(self.life.encoder.board_update(&update)),
             Delivery::List(update) => self.push_snapshot(&update.snapshot, None),
             Delivery::Snapshot {
                 snapshot, reset, ..
             } => self.push_snapshot(&snapshot, reset),
-            Delivery::End => self.life.end(Bye::Gone),
+            Delivery::End => self.end(at, Bye::Gone),
+        }
+    }
+
+    /// Returns whether the reader may still read the board at index `at`, if it has not ended.
+    fn may_read(&self, at: usize) -> bool {
+        let caller = &self.life.reader.caller;
+        self.boards[at]
+            .as_ref()
+            .is_none_or(|board| caller.may_read(&board.subscription.channel))
+    }
+
+    /// Ends the board at index `at`, and the stream if it was the last.
+    fn end(&mut self, at: usize, reason: Bye) {
+        self.boards[at] = None;
+        match self.position.end(at) {
+            None => {}
+            Some(BoardEnd::OfStream) => self.life.end(reason),
+            Some(BoardEnd::OfBoard { board, cursor }) => {
+                if let Some(cursor) = cursor {
+                    self.life.push(self.life.encoder.cursor(&cursor));
+                }
+                self.life.push(self.life.encoder.board_bye(&board, reason));
+                self.life.set_board_stale(self.position.staleness().since);
+            }
+        }
+    }
+
+    /// Sends the cursor, if all boards have come to `published`.
+    fn advance(&mut self, published: &Cursor) {
+        if !self.life.has_ended() && self.position.advance(published) {
+            let cursor = self.life.encoder.cursor(self.position.cursor());
+            self.life.push(cursor);
         }
     }
 
@@ -127,17 +190,20 @@ impl EventStream for MultiBoardStream {
         &mut self.life
     }
 
-    fn may_go_on(&self) -> bool {
-        let caller = &self.life.reader.caller;
-        self.subscriptions
-            .iter()
-            .all(|subscription| caller.may_read(&subscription.channel))
+    /// Ends the boards that the reader may no longer read. Nothing is queued when this is called.
+    fn check_permission(&mut self) {
+        for at in 0..self.boards.len() {
+            if !self.may_read(at) {
+                self.end(at, Bye::Auth);
+            }
+        }
     }
 
-    /// Takes the events of all boards, once everything that was committed together is there.
+    /// Takes the events of all boards, once everything that was committed together is there: those
+    /// of one board after the other, so that what one must not be sent any more can be taken back.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.together.is_none() {
-            self.together = self.next_event().map(|(at, event)| {
+            self.together = self.next_event_of_any().map(|(at, event)| {
                 let follower = self.life.deps.follower.clone();
                 async move {
                     if let Ok(BoardEvent::Update(update)) = &event {
@@ -157,29 +223,32 @@ impl EventStream for MultiBoardStream {
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
         let published = self.life.deps.follower.cursor();
-        self.take(at, event);
-        while let Some((at, event)) = self.next_event() {
-            self.take(at, event);
+        let mut first = Some(event);
+        for board in 0..self.boards.len() {
+            let before = self.life.mark();
+            if board == at
+                && let Some(event) = first.take()
+            {
+                self.take(board, event, before);
+            }
+            while let Some(event) = self.next_event(board) {
+                self.take(board, event, before);
+            }
         }
-        if !self.life.has_ended() && self.position.advance(&published) {
-            self.life.push(self.life.encoder.cursor(&published));
-        }
+        self.advance(&published);
         Poll::Ready(())
     }
 }
 
 impl UpdateSource for MultiBoardStream {
-    type Registrations = Vec<Registration>;
+    /// Each goes with its board.
+    type Registrations = ();
 
-    fn join(
-        &self,
-        dispatchers: &WorkerDispatchers,
-        subscriber: Weak<dyn Subscriber>,
-    ) -> Vec<Registration> {
-        self.subscriptions
-            .iter()
-            .map(|subscription| dispatchers.join(&subscription.channel, subscriber.clone()))
-            .collect()
+    fn join(&mut self, dispatchers: &WorkerDispatchers, subscriber: Weak<dyn Subscriber>) {
+        for board in self.boards.iter_mut().flatten() {
+            let channel = &board.subscription.channel;
+            board.registration = Some(dispatchers.join(channel, subscriber.clone()));
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {

@@ -32,7 +32,7 @@ const DISCARD: usize = 512;
 
 /// Sends a stream whose head has gone out, until either side ends.
 pub fn send<S: UpdateSource>(
-    source: S,
+    mut source: S,
     socket: TcpStream,
     dispatchers: &WorkerDispatchers,
 ) -> impl Future<Output = ()> + use<S> {

@@ -94,7 +94,7 @@ const LOOKUPS: [&str; 11] = [
     "/b/{board}",
     "/b/{board}/feed.xml",
     "/b/{board}/stream?format=patch",
-    "/stream?board=main&board={board}",
+    "/stream?board={board}&board=x-{board}",
     "/b/{board}/ws",
     "/api/v1/boards/{board}",
     "/api/v1/boards/{board}/topics",

@@ -16,7 +16,7 @@ use crate::{
 const HEADER: usize = 10;
 
 /// A reader that unpacks what has come, and waits for no more.
-struct Unpacking {
+pub(crate) struct Unpacking {
     input: BufReader<TcpStream>,
     inflate: Decompress,
     packed: Vec<u8>,
@@ -24,7 +24,7 @@ struct Unpacking {
 }
 
 impl Unpacking {
-    fn open(node: &Node, path: &str) -> Self {
+    pub(crate) fn open(node: &Node, path: &str) -> Self {
         let mut connection = wire::connect(node.address);
         connection
             .write_all(&wire::message(
@@ -61,7 +61,7 @@ impl Unpacking {
         assert!(whole.ends_with('\n'), "{whole:?}");
     }
 
-    fn until(&mut self, wanted: &str) {
+    pub(crate) fn until(&mut self, wanted: &str) {
         while !self.text.contains(wanted) {
             let chunk = wire::read_chunk(&mut self.input)
                 .unwrap_or_else(|| panic!("{wanted:?} before the end of {:?}", self.text));

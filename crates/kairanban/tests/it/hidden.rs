@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     node::{Database, Node},
+    sse::Event,
     wire::{self, Answer},
 };
 
@@ -18,6 +19,9 @@ struct Asked {
     headers: Vec<Header>,
     body: &'static str,
 }
+
+/// A board among others, the first of which is there.
+const AMONG_OTHERS: &str = "/stream?board=main&board={board}&format=patch";
 
 type Header = (&'static str, &'static str);
 
@@ -110,7 +114,6 @@ fn questions_with_a_query() -> Vec<Asked> {
         "/b/{board}/stream?since=10m",
         "/b/{board}/stream?last_event_id=0-1",
         "/b/{board}/stream?since=now",
-        "/stream?board=main&board={board}",
         "/b/{board}/stream?format=ndjson",
         "/b/{board}/stream?ticket=guess",
         "/api/v1/boards/{board}/topics?limit=1",
@@ -156,6 +159,24 @@ fn answer(node: &Node, asked: &Asked, board: &str) -> (u16, String, String) {
     )
 }
 
+/// What a stream of several boards says until one of them ends, but for the name of that board.
+fn beginning(node: &Node, board: &str) -> Vec<Event> {
+    let mut stream = node.stream(&AMONG_OTHERS.replace("{board}", board));
+    let mut events = Vec::new();
+    loop {
+        let mut event = stream.event();
+        event.data = event.data.replace(board, "{board}");
+        event.id = event.id.map(|id| id.replace(board, "{board}"));
+        // It is drawn.
+        event.retry = None;
+        let is_end = event.name == "bye";
+        events.push(event);
+        if is_end {
+            return events;
+        }
+    }
+}
+
 fn node(database: Database, settings: &[(&str, &str)]) -> (Node, String) {
     let node = Node::start_with(database, settings);
     let admin = node.token(&["create", "--scope", "admin"]);
@@ -192,6 +213,9 @@ fn all_are_alike(node: &Node, when: &str) {
             asked.path
         );
     }
+    let [private, missing] = [PRIVATE, MISSING].map(|board| beginning(node, board));
+    assert_eq!(private, missing, "{when}: among others");
+    assert_eq!(private.len(), if when == "away" { 1 } else { 3 }, "{when}");
 }
 
 fn remember(node: &Node, admin: &str) {
@@ -258,6 +282,7 @@ fn the_time_to_answer_says_nothing() {
             "/b/{board}/stream",
             "/api/v1/boards/{board}",
             "/api/v1/boards/{board}/topics",
+            AMONG_OTHERS,
         ] {
             let mut times = [Vec::new(), Vec::new()];
             for round in 0..ROUNDS * 2 {
@@ -266,9 +291,12 @@ fn the_time_to_answer_says_nothing() {
                 } else {
                     (1, MISSING)
                 };
-                let path = path.replace("{board}", board);
                 let began = Instant::now();
-                assert_eq!(node.get(&path).status, 404);
+                if path == AMONG_OTHERS {
+                    beginning(&node, board);
+                } else {
+                    assert_eq!(node.get(&path.replace("{board}", board)).status, 404);
+                }
                 times[kind].push(began.elapsed());
             }
             let [private, missing] = times.map(|mut times| {

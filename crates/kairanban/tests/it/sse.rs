@@ -22,6 +22,12 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// The board of an event of several.
+    pub(crate) fn board(&self) -> String {
+        let data = self.json();
+        data["board"].as_str().expect("a board").to_owned()
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

@@ -65,7 +65,7 @@ fn a_cursor_that_is_void_on_one_board_is_void_on_all() {
         (vec![future, epoch], "future: list, list"),
     ] {
         let boards = openings.into_iter().map(|opening| opened("e-9", opening));
-        let merged = merge_openings(&StartAt::List, cursor("e-9"), boards.collect());
+        let merged = merge_openings(&StartAt::List, cursor("e-9"), boards.collect(), Vec::new());
         let MultiBoardOpening { reset, boards, .. } = merged.expect("one epoch");
         let openings = boards.iter().map(|board| describe(&board.opening));
         let reset = reset.map_or("", ResetReason::as_str);
@@ -93,8 +93,8 @@ fn lists_of_one_epoch_have_a_cursor_in_common() {
     ] {
         let boards = lists.split_whitespace();
         let boards = boards.map(|list| opened(list, Opening::Nothing)).collect();
-        let merged = merge_openings(&StartAt::List, cursor(published), boards);
-        let found = merged.map(|merged| merged.cursor);
+        let merged = merge_openings(&StartAt::List, cursor(published), boards, Vec::new());
+        let found = merged.map(|merged| merged.cursor.cursor);
         assert_eq!(found, expected.map(cursor), "{published}, then {lists}");
     }
 }
@@ -111,7 +111,17 @@ fn a_cursor_that_was_sent_is_not_taken_back() {
         (StartAt::Now, Opening::Nothing, Opening::Nothing, "e-3"),
     ] {
         let boards = vec![opened("e-3!", opening), opened("e-5", other)];
-        let merged = merge_openings(&start, cursor("e-5"), boards).expect("one epoch");
-        assert_eq!(merged.cursor, cursor(expected), "{start:?}");
+        let merged = merge_openings(&start, cursor("e-5"), boards, Vec::new());
+        let merged = merged.expect("one epoch");
+        assert_eq!(merged.cursor.cursor, cursor(expected), "{start:?}");
     }
+}
+
+#[test]
+fn the_cursor_claims_the_boards_that_can_be_read() {
+    let gone = vec!["blue".parse().expect("a name")];
+    let boards = vec![opened("e-5", list(None))];
+    let merged = merge_openings(&StartAt::List, cursor("e-5"), boards, gone);
+    let merged = merged.expect("one epoch");
+    assert_eq!(merged.cursor.to_string(), "e-5~blue");
 }

@@ -260,7 +260,7 @@ pub async fn patch_board_info(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
     ),
     responses(
-        (status = 204, description = "Deleted; its streams receive `bye`"),
+        (status = 204, description = "Deleted; its streams receive `bye`, or go on with other boards"),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "It is the board at `/`"),
         RefusalResponses, Forbidden,

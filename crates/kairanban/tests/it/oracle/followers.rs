@@ -30,6 +30,11 @@ impl ClientFollower {
         }
     }
 
+    /// Whether the list of a board is missing behind the cursor.
+    fn lacks_a_board(&self) -> bool {
+        matches!(self, Self::Many(follow) if follow.cursor().is_some_and(|at| at.contains('~')))
+    }
+
     /// The epoch that it is in, if it has come to a place there.
     fn epoch(&self) -> Option<String> {
         let cursor = match self {
@@ -88,14 +93,14 @@ pub(super) fn follow(run: &Run, n: u64, kind: ReaderKind) {
             Ok(Err(error @ (ClientError::Differs { .. } | ClientError::Protocol(_)))) => {
                 run.fault(format!("{kind:?} {n}: {error}"))
             }
-            // The board was deleted, and one of its name made.
-            Ok(Err(ClientError::NotFound(_))) if kind == ReaderKind::ClientOfMany => {
-                follower = ClientFollower::begin(&client, kind);
-            }
             Ok(Err(error)) => return run.fault(format!("{kind:?} {n} gave up: {error}")),
             _ => {}
         }
         reader.record(&follower);
+        // A board that was deleted, and made again, comes on another stream only.
+        if run.last.get().is_some() && follower.lacks_a_board() {
+            follower = ClientFollower::begin(&client, kind);
+        }
         if reader.is_done(&follower) {
             return;
         }

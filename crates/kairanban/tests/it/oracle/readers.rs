@@ -286,7 +286,10 @@ impl OracleReader<'_> {
 
     fn is_done(&self, end: Instant) -> bool {
         self.run.last.get().is_some()
-            && (self.kind == ReaderKind::Raw || self.is_there() || Instant::now() > end)
+            && (self.kind == ReaderKind::Raw
+                || self.is_there()
+                || self.view.lacks_a_board()
+                || Instant::now() > end)
     }
 
     /// What it shows, as far as it can tell.

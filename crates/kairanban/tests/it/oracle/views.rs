@@ -24,10 +24,19 @@ pub(crate) struct HeldList {
     page: Vec<i64>,
     /// The epoch and the revision of the newest list that was complete.
     complete: (String, u64),
+    /// The board ended, and its list has not come again.
+    pub(crate) has_ended: bool,
 }
 
 impl HeldList {
+    /// Forgets the list of a board that ended.
+    fn end(&mut self) {
+        self.topics.clear();
+        (self.revision, self.has_ended) = (0, true);
+    }
+
     fn replace(&mut self, snapshot: &Value) {
+        self.has_ended = false;
         let topics = snapshot["topics"].as_array().into_iter().flatten();
         self.topics = topics.map(topic).collect();
     }
@@ -77,16 +86,28 @@ impl View {
         };
         let board = board_of(&data);
         if event.name == "cursor" {
-            // Holds for all boards of the stream.
+            // Holds for all boards of the stream, but for those that it names.
             let upto = number(&data["revision"]);
-            self.lists
-                .iter_mut()
-                .for_each(|list| list.revision = list.revision.max(upto));
+            for (board, list) in BOARDS.iter().zip(&mut self.lists) {
+                if !claims_without(event).any(|ended| ended == *board) {
+                    if list.has_ended {
+                        return Err(format!("{event:?} claims {board}, which ended"));
+                    }
+                    list.revision = list.revision.max(upto);
+                }
+            }
             return self.complete(event);
         }
         let list = &mut self.lists[board];
         match event.name.as_str() {
+            "bye" if data["board"].is_string() => {
+                list.end();
+                return Ok(Vec::new());
+            }
             "snapshot" => list.replace(&data),
+            "patch" if list.has_ended => {
+                return Err(format!("a patch for a board that ended: {event:?}"));
+            }
             // Of several boards one may have come before the cut, and the cursor behind them not.
             "patch" if event.id.is_none() && number(&data["revision"]) <= list.revision => {
                 return Ok(Vec::new());
@@ -216,6 +237,11 @@ impl View {
         }
     }
 
+    /// Whether a board ended, which can come again on another stream only.
+    pub(crate) fn lacks_a_board(&self) -> bool {
+        self.lists.iter().any(|list| list.has_ended)
+    }
+
     /// What it shows of a board.
     pub(crate) fn shown(&self, board: usize, by_digest: bool) -> Shown {
         let list = &self.lists[board];
@@ -295,6 +321,11 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 /// The id of a topic in the id of its element.
 fn topic_id(element: &str) -> Option<i64> {
     element.rsplit("topic-").next()?.parse().ok()
+}
+
+/// The boards that a cursor of several does not claim.
+fn claims_without(event: &FormatEvent) -> impl Iterator<Item = &str> {
+    event.id.iter().flat_map(|id| id.split('~').skip(1))
 }
 
 fn parse(text: &str) -> Result<Value, String> {

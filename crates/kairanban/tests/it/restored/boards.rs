@@ -1,6 +1,9 @@
 //! Boards whose names mean others than before, and a board that cannot be read.
 
-use super::next;
+use super::{
+    backup::{Backup, RestoreWay},
+    epoch_of, next,
+};
 use crate::{
     node::{Database, Node},
     wire::Answer,
@@ -9,6 +12,7 @@ use crate::{
 crate::on_both!(
     a_board_made_again_takes_no_old_cursor,
     boards_that_exchange_their_names_take_no_old_cursor,
+    a_board_that_a_restore_lacks_ends_and_holds_up_no_other,
     one_board_that_cannot_be_read_darkens_itself_alone,
     a_list_that_its_readers_cannot_load_is_marked_and_caught_up_with,
 );
@@ -114,6 +118,44 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     post(&node, "red", "after");
     takes_no_old_cursor(&node, "red", &cursor, "first of blue", "first of red");
     takes_no_old_cursor(&node, "blue", &cursor, "first of red", "first of blue");
+}
+
+fn a_board_that_a_restore_lacks_ends_and_holds_up_no_other(database: Database) {
+    let way = if database.is_postgres() {
+        RestoreWay::DropCreate
+    } else {
+        RestoreWay::FileReplaced
+    };
+    let node = Node::start(database);
+    node.post("kept");
+    let backup = Backup::take(&node, way);
+    node.database
+        .sql("INSERT INTO boards (name) VALUES ('later');");
+    post(&node, "later", "lost");
+    let mut one = node.stream("/b/later/stream?format=patch");
+    let mut many = node.stream("/stream?board=later&board=main&format=patch");
+    next(&mut one, "snapshot");
+    next(&mut many, "cursor");
+    let old = epoch_of(&node);
+    backup.put_back(&node);
+    assert!(next(&mut one, "bye").data.contains("gone"));
+    // The board that is there goes on in the new history, with a cursor of its own.
+    let mut seen = Vec::new();
+    let cursor = loop {
+        let event = many.event();
+        match event.id {
+            Some(id) if event.name == "cursor" && !id.starts_with(&old) => break id,
+            _ => seen.push(event.name),
+        }
+    };
+    assert!(cursor.ends_with("~later"), "{cursor}");
+    for name in ["bye", "reset", "snapshot"] {
+        assert!(
+            seen.iter().any(|seen| seen == name),
+            "no {name} in {seen:?}"
+        );
+    }
+    assert_eq!(node.get("/b/later/stream").status, 404);
 }
 
 /// A node with a board `dark`, which cannot be read for some seconds at the revision that `unload`

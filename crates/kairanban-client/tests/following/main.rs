@@ -1,10 +1,10 @@
 //! Follows and posts against a server that plays a script: what the client reports after each
 //! answer, and what it requests next.
 
+mod many;
 mod script;
 
-use kairanban_client::{ClientError, Follow, FollowEvent, FollowMany, ListOp, ListedTopic};
-use kairanban_core::BoardName;
+use kairanban_client::{ClientError, Follow, FollowEvent, ListOp, ListedTopic};
 use script::{PATIENCE, ScriptedServer, board, digest, header, patch, snapshot, stream, topic};
 use tokio::time::timeout;
 
@@ -213,107 +213,6 @@ async fn each_refusal_has_its_error() {
             "{status}: {name}: {detail}"
         );
     }
-}
-
-async fn next_of_many(follow: &mut FollowMany) -> (Option<BoardName>, FollowEvent) {
-    timeout(PATIENCE, follow.next())
-        .await
-        .expect("something happens")
-        .expect("no error")
-}
-
-/// Makes an event of a stream of several boards, in which only `cursor` has an id.
-fn of(board: &str, event: String) -> String {
-    let event = event.replace(r#""board":"main""#, &format!(r#""board":"{board}""#));
-    event.split_once('\n').expect("an id").1.to_owned()
-}
-
-fn cursor(revision: u64) -> String {
-    format!("id: e-{revision}\nevent: cursor\ndata: {{\"revision\":{revision}}}\n\n")
-}
-
-fn topics_shown(follow: &FollowMany, name: &str) -> Option<usize> {
-    follow.copy(&board(name)).map(|copy| copy.topics().count())
-}
-
-#[tokio::test]
-async fn several_boards_share_one_cursor() {
-    let server = ScriptedServer::play(vec![
-        stream(&[
-            &of("red", snapshot(3, &[(1, 3)])),
-            &of("blue", snapshot(2, &[(2, 2)])),
-            &cursor(5),
-        ]),
-        // The connection is lost before the next cursor: the patch counts, and the cursor is still
-        // the last one.
-        stream(&[&of("blue", patch(5, 6, 2, &[(2, 6)]))]),
-        stream(&[&of("red", snapshot(6, &[])), &cursor(6)]),
-        stream(&[&of("red", patch(6, 7, 1, &[(1, 7)]))]),
-    ]);
-    let mut follow = server.client().follow_many([board("red"), board("blue")]);
-    let [red, blue] = ["red", "blue"].map(|name| Some(board(name)));
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (red.clone(), FollowEvent::List)
-    );
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (blue.clone(), FollowEvent::List)
-    );
-    let (name, event) = next_of_many(&mut follow).await;
-    assert!(
-        matches!(event, FollowEvent::Changed(_)) && name == blue,
-        "{event:?}"
-    );
-    assert_eq!(follow.cursor(), Some("e-5"));
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (red.clone(), FollowEvent::List)
-    );
-    let (name, event) = next_of_many(&mut follow).await;
-    assert!(
-        matches!(event, FollowEvent::Changed(_)) && name == red,
-        "{event:?}"
-    );
-    let requests = server.requests();
-    assert!(
-        requests[0].starts_with("get /stream?board=blue&board=red&format=patch http/1.1"),
-        "{}",
-        requests[0]
-    );
-    assert_eq!(
-        cursors(&requests),
-        [None, Some("e-5"), Some("e-5"), Some("e-6")]
-    );
-}
-
-#[tokio::test]
-async fn a_reset_is_for_its_board_and_one_without_a_board_for_all() {
-    let server = ScriptedServer::play(vec![
-        stream(&[
-            &of("red", snapshot(3, &[(1, 3)])),
-            &of("blue", snapshot(2, &[(2, 2)])),
-            &cursor(5),
-            "event: reset\ndata: {\"board\":\"red\",\"reason\":\"trimmed\"}\n\n",
-            &of("red", snapshot(6, &[])),
-            &cursor(6),
-        ]),
-        stream(&["id: \nevent: reset\ndata: {\"reason\":\"epoch\"}\n\n"]),
-        stream(&[&of("red", snapshot(1, &[]))]),
-    ]);
-    let mut follow = server.client().follow_many([board("red"), board("blue")]);
-    for name in ["red", "blue", "red"] {
-        let expected = (Some(board(name)), FollowEvent::List);
-        assert_eq!(next_of_many(&mut follow).await, expected);
-    }
-    assert_eq!(topics_shown(&follow, "blue"), Some(1));
-    assert_eq!(
-        next_of_many(&mut follow).await,
-        (Some(board("red")), FollowEvent::List)
-    );
-    assert_eq!(topics_shown(&follow, "blue"), Some(0));
-    let requests = server.requests();
-    assert_eq!(cursors(&requests), [None, Some("e-6"), None]);
 }
 
 /// Posts `hello`, and returns what the client reports.
