@@ -10,7 +10,7 @@ use diesel::{
 };
 use kairanban_core::{BoardId, BoardInfo, BoardName, Change, LogPosition, LogRow, Revision};
 
-pub(crate) use self::retention::{archive, head_before, is_overfull, prune};
+pub(crate) use self::retention::{archive, head_before, is_overfull, oldest, prune};
 use crate::{
     StoreError,
     connection::AnyConnection,

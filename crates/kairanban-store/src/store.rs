@@ -23,7 +23,7 @@ use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
     SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, browser_sessions,
     change_log, clock, connection::AnyConnection, history, idempotency, pool::Pool, replay,
-    repository, tickets as ticket_queries,
+    repository, sql::BATCHES, tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone. Every call blocks.
@@ -298,22 +298,44 @@ impl Store {
         undo: Duration,
         tickets: TicketTimes,
     ) -> Result<usize, StoreError> {
-        self.pool.with_write_lock(|connection| {
-            let deleted = repository::forget_deleted(connection, undo)?;
-            Ok(audit::prune(connection, kept)?
-                + deleted
-                + ticket_queries::forget(connection, tickets)?
-                + browser_sessions::forget(connection)?)
-        })
+        // One that fails keeps no other from its work.
+        let each = [
+            self.in_batches(|connection| repository::forget_deleted(connection, undo)),
+            self.write(|connection| audit::prune(connection, kept)),
+            self.write(|connection| ticket_queries::forget(connection, tickets)),
+            self.write(browser_sessions::forget),
+        ];
+        each.into_iter().sum()
     }
 
-    /// Deletes idempotency keys older than `age_max`. Returns how many.
+    /// Deletes idempotency keys older than `age_max`, in some batches, each in a transaction
+    /// of its own. Returns how many: zero if none is left.
     ///
     /// # Errors
     /// If the database is away.
     pub fn forget_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
-        self.pool
-            .with_write_lock(|connection| idempotency::forget(connection, age_max))
+        self.in_batches(|connection| idempotency::forget(connection, age_max))
+    }
+
+    fn in_batches(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<usize, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let mut gone = 0;
+        for _ in 0..BATCHES {
+            match self.write(&work)? {
+                0 => break,
+                went => gone += went,
+            }
+        }
+        Ok(gone)
+    }
+
+    fn write<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.pool.with_write_lock(work)
     }
 
     fn with<T>(
