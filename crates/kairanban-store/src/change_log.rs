@@ -9,7 +9,7 @@ use diesel::{
 };
 use kairanban_core::{BoardId, BoardInfo, BoardName, Change, LogPosition, LogRow, Revision};
 
-pub(crate) use self::retention::{archive, head_before, is_overfull, trim};
+pub(crate) use self::retention::{archive, head_before, is_overfull, oldest, trim};
 use crate::{
     StoreError,
     connection::AnyConnection,

@@ -43,6 +43,13 @@ impl AnyConnection {
     }
 }
 
+impl DatabaseTime {
+    /// Returns it as a piece of SQL.
+    pub(crate) fn text(&self) -> String {
+        format!("{}'{}'{}", self.sql.0, self.ago, self.sql.1)
+    }
+}
+
 impl Expression for DatabaseTime {
     type SqlType = Timestamp;
 }

@@ -141,6 +141,13 @@ pub enum FaultKind {
          id in use (docs/DATABASE.md): "
     )]
     IdsUsedUp,
+    /// The sequence of the log's own ids is at its end.
+    #[error(
+        "the ids of the change log are used up, as after a setval gone wrong: as the owner of the \
+         tables, TRUNCATE changes RESTART IDENTITY and run `kairanban migrate --new-epoch` \
+         (docs/DATABASE.md): "
+    )]
+    ChangeIdsUsedUp,
     /// The counter of revisions is at its end.
     #[error(
         "the revisions are used up, as after a restore or a setval gone wrong: as the owner of the \

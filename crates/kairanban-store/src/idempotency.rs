@@ -7,6 +7,7 @@ use diesel::{
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
+    sql_query,
     sql_types::{BigInt, HasSqlType, Text},
 };
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
@@ -19,6 +20,7 @@ use crate::{
     error::Refusal,
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
+    sql::BATCH,
 };
 
 /// What an earlier request with some key led to.
@@ -216,13 +218,17 @@ fn columns<'a>(
     )
 }
 
-/// Deletes keys that have expired, which are those older than `age_max`. Returns how many.
+/// Deletes the oldest batch of the keys that have expired, which are those older than `age_max`. Returns how many.
 pub(crate) fn expire(
     connection: &mut AnyConnection,
     age_max: Duration,
 ) -> Result<usize, StoreError> {
-    let rows = idempotency::table.filter(idempotency::used_at.le(connection.ago(age_max)));
-    Ok(diesel::delete(rows).execute(connection)?)
+    let text = format!(
+        "DELETE FROM idempotency WHERE (board_id, key) IN (SELECT board_id, key FROM idempotency \
+         WHERE used_at <= {} ORDER BY used_at LIMIT {BATCH})",
+        connection.ago(age_max).text()
+    );
+    Ok(sql_query(text).execute(connection)?)
 }
 
 fn digest(topic: &NewTopic) -> String {

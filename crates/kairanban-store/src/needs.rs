@@ -327,6 +327,7 @@ pub(crate) const POSTGRES_TRIGGERS: &[Trigger] = &[
         Fires::Always,
     ),
     trigger("transactions", "transaction_stamped", Fires::Always),
+    trigger("transactions", "transactions_truncated", Fires::Always),
 ];
 
 /// Without these on SQLite something that a server writes is not logged.

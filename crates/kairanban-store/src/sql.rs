@@ -19,6 +19,13 @@ use crate::StoreError;
 /// exist.
 pub(crate) const REVISION_MAX: i64 = (1 << 53) - 1;
 
+/// How many rows that are too old go in one transaction: few enough that it ends long before a
+/// statement times out, and that other writers get in between.
+pub(crate) const BATCH: usize = 5_000;
+
+/// How many such transactions are one piece of work.
+pub(crate) const BATCHES: usize = 10;
+
 /// What changes what a board shows; as the index on `changes` has it.
 pub(crate) const NOT_ARCHIVE: &str = "kind <> 'archive'";
 

@@ -65,7 +65,7 @@ pub fn check(
     connection.prepare_nothing();
     check_encoding(&mut connection, address)?;
     refuse_read_only(&mut connection, address)?;
-    let (warnings, lacks) = match address {
+    let (mut warnings, lacks) = match address {
         DatabaseAddress::Postgres(_) => {
             check_schema(&mut connection)?;
             (
@@ -97,14 +97,16 @@ pub fn check(
     }
     refuse_missing("the role lacks rights", lacks)?;
     // What a later version made otherwise is not for this one to judge.
-    let damage: Vec<_> = if is_ahead {
+    let damage = if is_ahead {
         Vec::new()
     } else {
         damage::find(&mut connection, address)?
     };
+    let (damage, warning) = damage::sorted(damage);
+    warnings.extend(warning);
     Ok(Check {
         has_board: damage.is_empty() && has_board(&mut connection, default_board)?,
-        damage: damage.into_iter().map(|damage| damage.what).collect(),
+        damage,
         warnings,
         pending,
     })

@@ -23,7 +23,7 @@ use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
     SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, browser_sessions,
     change_log, clock, connection::AnyConnection, history, idempotency, pool::Pool, replay,
-    repository, tickets as ticket_queries,
+    repository, sql::BATCHES, tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone.
@@ -312,23 +312,44 @@ impl Store {
         undo: Duration,
         tickets: TicketTimes,
     ) -> Result<usize, StoreError> {
-        self.pool.with_write_lock(|connection| {
-            let deleted = repository::expire_undo(connection, undo)?;
-            Ok(audit::trim(connection, kept)?
-                + deleted
-                + ticket_queries::expire(connection, tickets)?
-                + browser_sessions::expire(connection)?)
-        })
+        // One that fails keeps no other from its work.
+        let each = [
+            self.in_batches(|connection| repository::expire_undo(connection, undo)),
+            self.write(|connection| audit::trim(connection, kept)),
+            self.write(|connection| ticket_queries::expire(connection, tickets)),
+            self.write(browser_sessions::expire),
+        ];
+        each.into_iter().sum()
     }
 
-    /// Deletes idempotency keys that have expired, which are those older than `age_max`. Returns
-    /// how many.
+    /// Deletes idempotency keys older than `age_max`, in some batches, each in a transaction
+    /// of its own. Returns how many: zero if none is left.
     ///
     /// # Errors
     /// If the database is away.
     pub fn expire_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
-        self.pool
-            .with_write_lock(|connection| idempotency::expire(connection, age_max))
+        self.in_batches(|connection| idempotency::expire(connection, age_max))
+    }
+
+    fn in_batches(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<usize, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let mut gone = 0;
+        for _ in 0..BATCHES {
+            match self.write(&work)? {
+                0 => break,
+                went => gone += went,
+            }
+        }
+        Ok(gone)
+    }
+
+    fn write<T>(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.pool.with_write_lock(work)
     }
 
     fn with<T>(

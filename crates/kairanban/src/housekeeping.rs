@@ -85,8 +85,13 @@ impl Housekeeping {
             if round % TRIM_EVERY != 0 {
                 continue;
             }
-            if let Err(error) = self.trim().await {
-                tracing::warn!(%error, "could not trim the change log, or delete the keys that have expired");
+            if let Err(error) = self.trim(stop).await {
+                tracing::warn!(%error, "could not trim the change log");
+            }
+            let age_max = self.bounds.key_age_max;
+            let keys = self.until_none_is_left(stop, move |store| store.expire_keys(age_max));
+            if let Err(error) = keys.await {
+                tracing::warn!(%error, "could not delete the keys that have expired");
             }
         }
     }
@@ -103,22 +108,40 @@ impl Housekeeping {
             .map(drop)
     }
 
-    async fn trim(&self) -> Result<(), StoreError> {
+    async fn trim(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         let Bounds {
             changes_max,
             changes_age_max,
-            key_age_max,
             ..
         } = self.bounds;
-        let trimmed_to = in_the_background(&self.store, move |store| {
-            let trimmed = store.trim_log(changes_max, changes_age_max)?;
-            if trimmed > 0 {
-                tracing::info!(trimmed, "trimmed the change log");
-            }
-            store.expire_keys(key_age_max)?;
-            store.trimmed_to()
-        });
-        self.trimmed_to.raise(trimmed_to.await?);
+        let trimmed_to = self.trimmed_to.clone();
+        let forgotten = self
+            .until_none_is_left(stop, move |store| {
+                let forgotten = store.trim_log(changes_max, changes_age_max);
+                // What went before a failure is gone.
+                trimmed_to.raise(store.trimmed_to()?);
+                forgotten
+            })
+            .await?;
+        if forgotten > 0 {
+            tracing::info!(forgotten, "forgot the oldest changes");
+        }
         Ok(())
+    }
+
+    /// Repeats work that deletes a bounded number of rows. Returns how many went in all.
+    async fn until_none_is_left(
+        &self,
+        stop: &CancellationToken,
+        work: impl Fn(&Store) -> Result<usize, StoreError> + Clone + Send + 'static,
+    ) -> Result<usize, StoreError> {
+        let mut gone = 0;
+        while !stop.is_cancelled() {
+            match in_the_background(&self.store, work.clone()).await? {
+                0 => break,
+                went => gone += went,
+            }
+        }
+        Ok(gone)
     }
 }

@@ -62,7 +62,7 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
     let address = config.listen_address()?;
     let found = wait_for(config, &address, true, deadline)?;
     warn_of(&found.warnings);
-    if !found.damage.is_empty() {
+    if !(found.damage.is_empty() && found.warnings.is_empty()) {
         for what in
             mend(&address, config.first_timeouts()).map_err(|error| failed(&address, error))?
         {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use diesel::{prelude::*, sql_query};
+use diesel::{prelude::*, sql_query, sql_types::BigInt};
 use kairanban_core::{BoardName, Revision};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     connection::AnyConnection,
     history, repository,
     schema::{changes, topics},
-    sql::{NOT_ARCHIVE, Number, REVISION_MAX, number, revision, row_limit},
+    sql::{BATCH, NOT_ARCHIVE, Number, REVISION_MAX, number, revision, row_limit},
 };
 
 /// Returns whether a board has more topics that are not archived than it shows.
@@ -76,15 +76,30 @@ pub(crate) fn head_before(
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
-/// Trims the log, so that at most `changes_max` rows stay and none from before
-/// `age_max` ago, and notes how far. Keeps each board's newest change, and the newest of all, by
-/// which those who have read it know the log again. Returns how many rows it
-/// deleted.
-pub(crate) fn trim(
+/// The oldest of the log that may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Oldest {
+    /// The row up to which it was looked at.
+    after: LogPlace,
+    upto: i64,
+}
+
+/// Where a row stands in the log.
+#[derive(Clone, Copy, Debug, Default, QueryableByName)]
+struct LogPlace {
+    #[diesel(sql_type = BigInt)]
+    revision: i64,
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+/// Finds what has to go, so that at most `changes_max` rows of the log stay and none from before
+/// `age_max` ago.
+pub(crate) fn oldest(
     connection: &mut AnyConnection,
     changes_max: u64,
     age_max: Duration,
-) -> Result<usize, StoreError> {
+) -> Result<Option<Oldest>, StoreError> {
     let newest_to_go = format!(
         "SELECT revision AS number FROM changes WHERE revision <= {REVISION_MAX} \
          ORDER BY revision DESC LIMIT 1 OFFSET {changes_max}"
@@ -92,17 +107,47 @@ pub(crate) fn trim(
     let over: Option<Number> = sql_query(newest_to_go).get_result(connection).optional()?;
     let old = number(head_before(connection, age_max)?);
     let upto = over.and_then(|row| row.number).unwrap_or(0).max(old);
-    if upto == 0 || upto <= number(history::trimmed_to(connection)?) {
-        return Ok(0);
-    }
+    let is_new = upto > number(history::trimmed_to(connection)?);
+    Ok(is_new.then(|| Oldest {
+        after: LogPlace::default(),
+        upto,
+    }))
+}
+
+/// Looks at the next batch of the oldest of the log, forgets what may go of it, and notes how far.
+/// Keeps each board's newest change, and the newest of all, by which those who have read it know
+/// the log again. Returns how many rows went, and what is left to look at.
+pub(crate) fn trim(
+    connection: &mut AnyConnection,
+    oldest: Oldest,
+) -> Result<(usize, Option<Oldest>), StoreError> {
+    let Oldest { after, upto } = oldest;
     connection.transaction(|connection| {
-        history::set_trimmed_to(connection, upto)?;
-        let text = format!(
-            "DELETE FROM changes WHERE revision <= {upto} AND (kind = 'archive' OR revision < \
-             (SELECT max(later.revision) FROM changes AS later \
-             WHERE later.board_id = changes.board_id AND later.{NOT_ARCHIVE})) \
-             AND revision < (SELECT max(revision) FROM changes)"
+        connection.lock_to_write()?;
+        let next = format!("(revision, id) > ({}, {})", after.revision, after.id);
+        let batch = format!(
+            "SELECT revision, id FROM changes WHERE {next} AND revision <= {upto} \
+             ORDER BY revision, id LIMIT {BATCH}"
         );
-        Ok(sql_query(text).execute(connection)?)
+        let last = format!(
+            "SELECT revision, id FROM ({batch}) AS batch ORDER BY revision DESC, id DESC LIMIT 1"
+        );
+        let last: Option<LogPlace> = sql_query(last).get_result(connection).optional()?;
+        let noted = last.map_or(upto, |last| last.revision);
+        let known = number(history::trimmed_to(connection)?);
+        history::set_trimmed_to(connection, noted.max(known))?;
+        let Some(last) = last else {
+            return Ok((0, None));
+        };
+        let text = format!(
+            "DELETE FROM changes WHERE {next} AND (revision, id) <= ({}, {}) \
+             AND (kind = 'archive' OR revision < (SELECT max(later.revision) \
+             FROM changes AS later \
+             WHERE later.board_id = changes.board_id AND later.{NOT_ARCHIVE})) \
+             AND revision < (SELECT max(revision) FROM changes)",
+            last.revision, last.id
+        );
+        let gone = sql_query(text).execute(connection)?;
+        Ok((gone, Some(Oldest { after: last, upto })))
     })
 }

@@ -264,6 +264,9 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         (_, "2200H") if text.contains("revision_seq") => {
             StoreError::fault(FaultKind::RevisionsUsedUp, text)
         }
+        (_, "2200H") if text.contains("changes_id_seq") => {
+            StoreError::fault(FaultKind::ChangeIdsUsedUp, text)
+        }
         (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
         // A constraint of our log is broken by no topic.
         (_, "23514") if text.contains("_revision_range") => {

@@ -17,7 +17,8 @@ pub(crate) const RIGHTS_OF_OWNER: &[(&str, &[&str])] = &[
 /// what is drawn later may be smaller.
 pub(crate) const WRONG_SEQUENCES: &str = "\
     seqrelid IN (to_regclass('revision_seq'), to_regclass('topics_id_seq'), \
-    to_regclass('boards_id_seq'), to_regclass('tokens_id_seq')) \
+    to_regclass('boards_id_seq'), to_regclass('tokens_id_seq'), to_regclass('changes_id_seq'), \
+    to_regclass('audit_id_seq'), to_regclass('browser_sessions_id_seq')) \
     AND (seqincrement <> 1 OR seqcache <> 1 OR seqcycle)";
 
 /// Returns the condition for rows of `pg_trigger` on tables that are ours alone that are neither

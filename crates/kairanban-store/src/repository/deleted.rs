@@ -12,6 +12,7 @@ use crate::{
     connection::AnyConnection,
     error::Refusal,
     schema::{deleted_topics as kept, topics},
+    sql::BATCH,
 };
 
 /// What of a topic is kept aside, in the order of both tables; its revision it gets again.
@@ -110,15 +111,19 @@ fn why_not_put_back(
     })
 }
 
-/// Deletes for good the topics whose undo has expired: those that were deleted `age_max` ago or
-/// before, just those that [`restore_topic`] refuses. Returns how many.
+/// Deletes for good a batch of the topics that were deleted `age_max` ago or before: just those that
+/// [`restore_topic`] refuses. Returns how many.
 pub(crate) fn expire_undo(
     connection: &mut AnyConnection,
     age_max: Duration,
 ) -> Result<usize, StoreError> {
     // The opposite of `is_restorable`, in a form that an index serves on either database.
-    let rows = kept::table.filter(kept::deleted_at.le(connection.ago(age_max)));
-    Ok(diesel::delete(rows).execute(connection)?)
+    let text = format!(
+        "DELETE FROM deleted_topics WHERE id IN (SELECT id FROM deleted_topics \
+         WHERE deleted_at <= {} ORDER BY deleted_at LIMIT {BATCH})",
+        connection.ago(age_max).text()
+    );
+    Ok(sql_query(text).execute(connection)?)
 }
 
 /// Selects topics that were deleted after `since`, and so can be restored.

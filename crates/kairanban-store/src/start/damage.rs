@@ -19,6 +19,8 @@ pub(super) struct Damage {
     pub(super) what: String,
     /// The statements that mend it; `None` if none of ours can.
     mend: Option<String>,
+    /// Whether it only lets values in that a server can do with.
+    pub(super) is_tolerable: bool,
 }
 
 impl Damage {
@@ -26,14 +28,23 @@ impl Damage {
         Self {
             what,
             mend: Some(mend),
+            is_tolerable: false,
+        }
+    }
+
+    /// What the owner has to mend, as the text says.
+    fn by_hand(what: String) -> Self {
+        Self {
+            what,
+            mend: None,
+            is_tolerable: false,
         }
     }
 
     fn lost(what: &str, name: &str) -> Self {
-        Self {
-            what: format!("the {what} {name} is missing (restore it from a backup)"),
-            mend: None,
-        }
+        Self::by_hand(format!(
+            "the {what} {name} is missing (restore it from a backup)"
+        ))
     }
 }
 
@@ -46,6 +57,24 @@ pub(super) fn find(
         DatabaseAddress::Postgres(_) => postgres::find(connection),
         DatabaseAddress::Sqlite(_) => sqlite::find(connection),
     }
+}
+
+/// Returns what a server cannot do without, and a warning of the rest.
+pub(super) fn sorted(damage: Vec<Damage>) -> (Vec<String>, Option<String>) {
+    let (tolerable, damage): (Vec<_>, Vec<_>) =
+        damage.into_iter().partition(|damage| damage.is_tolerable);
+    let [damage, tolerable] = [damage, tolerable].map(|all| {
+        all.into_iter()
+            .map(|damage| damage.what)
+            .collect::<Vec<_>>()
+    });
+    let warning = (!tolerable.is_empty()).then(|| {
+        format!(
+            "{}. Run `kairanban migrate` as the owner of the tables",
+            tolerable.join("; ")
+        )
+    });
+    (damage, warning)
 }
 
 #[derive(QueryableByName)]
@@ -71,19 +100,33 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
         return Ok(Vec::new());
     }
     let damage = find(&mut connection, address)?;
-    let (mended, statements): (Vec<_>, Vec<_>) = damage
+    let (tolerable, damage): (Vec<_>, Vec<_>) =
+        damage.into_iter().partition(|damage| damage.is_tolerable);
+    let (mut mended, statements): (Vec<_>, Vec<_>) = damage
         .into_iter()
         .filter_map(|damage| Some((damage.what, damage.mend?)))
         .unzip();
-    if mended.is_empty() {
-        return Ok(mended);
+    if !mended.is_empty() {
+        run(&mut connection, &statements.join("; "))?;
     }
+    for Damage { what, mend, .. } in tolerable {
+        match mend.map(|mend| run(&mut connection, &mend)) {
+            Some(Ok(())) => mended.push(what),
+            Some(Err(error)) => tracing::warn!(%error, "it stays so that {what}"),
+            None => {}
+        }
+    }
+    if !mended.is_empty() {
+        log_all_boards(&mut connection)?;
+    }
+    Ok(mended)
+}
+
+fn run(connection: &mut AnyConnection, statements: &str) -> Result<(), StoreError> {
     connection.transaction(|connection| {
         migrate::wait_for_tables(connection, migrate::LOCK_WAIT)?;
-        connection.batch_execute(&statements.join("; "))
-    })?;
-    log_all_boards(&mut connection)?;
-    Ok(mended)
+        Ok(connection.batch_execute(statements)?)
+    })
 }
 
 /// Lets our sequences count one by one again. Waits for them at most for `lock_wait`.

@@ -7,7 +7,7 @@ use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 use super::Store;
 use crate::{
     BoardContent, ChangeBatch, StoreError, change_log, classified, connection::AnyConnection,
-    contents, history, identity, migrate, start, tx::WriteTx,
+    contents, history, identity, migrate, sql::BATCHES, start, tx::WriteTx,
 };
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
@@ -177,13 +177,23 @@ impl Store {
         self.with(|connection| change_log::head_before(connection, ago))
     }
 
-    /// Trims the change log to the newest `changes_max`, without those older than `age_max`.
-    /// Returns how many it deleted.
+    /// Deletes the oldest changes past `changes_max` and those older than `age_max`, in some
+    /// batches, each in a transaction of its own. Returns how many went:
+    /// zero if none is left that has to.
     ///
     /// # Errors
     /// If the database is away.
     pub fn trim_log(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
-        self.pool
-            .with_write_lock(|connection| change_log::trim(connection, changes_max, age_max))
+        let mut left =
+            self.with(|connection| change_log::oldest(connection, changes_max, age_max))?;
+        let (mut gone, mut batches) = (0, 0);
+        while let Some(oldest) = left.filter(|_| batches < BATCHES) {
+            let (went, next) = self.write(|connection| change_log::trim(connection, oldest))?;
+            gone += went;
+            // What stays costs next to nothing.
+            batches += usize::from(went > 0);
+            left = next;
+        }
+        Ok(gone)
     }
 }

@@ -10,7 +10,7 @@ use kairanban_core::{
     BoardName, ChangeKind, Cursor, Hub, LogBounds, Opening, Revision, StartAt, full_list,
     plan_opening,
 };
-use kairanban_store::ChangeBatch;
+use kairanban_store::{AuditBounds, ChangeBatch, TicketTimes};
 
 use crate::{
     foreign_writes::kinds,
@@ -22,6 +22,8 @@ crate::on_both!(
     a_list_is_full_in_sql_when_it_is_in_core,
     the_log_can_be_trimmed_by_length,
     the_log_can_be_trimmed_by_age,
+    a_log_far_over_its_bound_is_trimmed_piece_by_piece,
+    what_cannot_be_deleted_keeps_nothing_else,
     a_flood_is_reported_by_boards,
     revisions_follow_commits_for_a_reader,
     history_comes_along_with_the_board,
@@ -132,6 +134,73 @@ fn the_log_can_be_trimmed_by_age(place: &Place) {
     assert_eq!(place.store.trimmed_to().expect("a revision"), place.head());
     assert_eq!(shown(place, &main()), revision);
     assert_eq!(shown(place, &quiet), before);
+}
+
+/// Other writers get in between.
+fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
+    const ROWS: i64 = 60_000;
+    let mut foreign = place.foreign();
+    let numbers = format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROWS})"
+    );
+    foreign.run(&format!(
+        "{numbers} INSERT INTO changes (revision, kind, board_id, topic_id, at) \
+         SELECT n + 1000, 'set', 1, n, CURRENT_TIMESTAMP FROM n; \
+         {numbers} INSERT INTO idempotency (board_id, key, request, topic_id, used_at) \
+         SELECT 1, n, 'r', n, '2001-01-01 00:00:00' FROM n"
+    ));
+    foreign.run(match place.kind {
+        DatabaseKind::Sqlite => "UPDATE revisions SET newest = 100000",
+        DatabaseKind::Postgres => "SELECT setval('revision_seq', 100000)",
+    });
+    let posting = {
+        let mut foreign = place.foreign();
+        if place.kind == DatabaseKind::Sqlite {
+            foreign.run("PRAGMA busy_timeout = 2000");
+        }
+        thread::spawn(move || {
+            for n in 0..50 {
+                foreign.run(&format!("INSERT INTO topics (comment) VALUES ('{n}')"));
+            }
+        })
+    };
+    let mut pieces = Vec::new();
+    while pieces.last() != Some(&0) {
+        pieces.push(place.store.trim_log(100, A_DAY).expect("pruned"));
+        let known = place.store.trimmed_to().expect("a revision").get();
+        let gone = foreign.number("SELECT min(revision) FROM changes");
+        assert!(known >= u64::try_from(gone).expect("a number") - 1);
+    }
+    assert!(pieces.len() > 2, "{pieces:?}");
+    posting.join().expect("all posts were taken");
+    assert_eq!(place.comments().len(), 5);
+    assert!(foreign.number("SELECT count(*) FROM changes") < 200);
+    let mut keys = 0;
+    while keys < 60_000 {
+        let forgotten = place.store.expire_keys(A_DAY).expect("forgotten");
+        assert!((1..60_000).contains(&forgotten), "{forgotten}");
+        keys += forgotten;
+    }
+    assert_eq!(place.store.expire_keys(A_DAY).expect("forgotten"), 0);
+}
+
+/// One table that fails does not let the others grow.
+fn what_cannot_be_deleted_keeps_nothing_else(place: &Place) {
+    let mut foreign = place.foreign();
+    foreign.run(
+        "INSERT INTO audit (at, actor, action) VALUES ('2001-01-01 00:00:00', 'a', 'x'), \
+         ('2001-01-01 00:00:00', 'a', 'x'); ALTER TABLE deleted_topics RENAME TO away",
+    );
+    let kept = AuditBounds {
+        max: 1,
+        per_actor_min: 1,
+    };
+    let times = TicketTimes {
+        first_use: A_DAY,
+        idle: A_DAY,
+    };
+    assert!(place.store.expire(kept, A_DAY, times).is_err());
+    assert_eq!(foreign.number("SELECT count(*) FROM audit"), 1);
 }
 
 fn a_flood_is_reported_by_boards(place: &Place) {

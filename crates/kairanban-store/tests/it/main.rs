@@ -11,6 +11,7 @@ mod browser_sessions;
 mod change_log;
 mod clocks;
 mod contract;
+mod damaged;
 mod foreign_triggers;
 mod foreign_writes;
 mod given_ids;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use kairanban_core::ChangeKind;
-use kairanban_store::{StoreError, WriteResult};
+use kairanban_store::{FaultKind, StoreError, WriteResult};
 
 use crate::{
     contract::futures,
-    place::{DatabaseKind, Foreign, Place, WRITER, post, post_once, run},
+    place::{DatabaseKind, Foreign, Place, WRITER, post, post_once, run, written_topic},
 };
 
 fn place() -> (Place, Foreign) {
@@ -137,6 +137,62 @@ fn a_two_phase_commit_is_refused() {
     );
     foreign.try_run("ROLLBACK").ok();
     assert_eq!(place.comments(), Vec::<String>::new());
+}
+
+/// Any role can fill it. As if it were full: that takes gigabytes.
+#[test]
+fn a_commit_does_not_need_the_queue_of_notify() {
+    let (place, mut foreign) = place();
+    foreign.run(
+        "DO $$ DECLARE f TEXT := pg_get_functiondef('transaction_stamped()'::regprocedure); BEGIN \
+         ASSERT f LIKE '%queue_usage() > 0.5%'; \
+         EXECUTE replace(replace(f, 'queue_usage() > 0.5', 'queue_usage() >= 0'), \
+         'pg_notify(', 'no_such_function('); END $$",
+    );
+    for text in ["a", "b"] {
+        foreign.run(&format!("INSERT INTO topics (comment) VALUES ('{text}')"));
+    }
+    foreign.run(
+        "BEGIN; INSERT INTO topics (comment) VALUES ('c'); SAVEPOINT s; \
+         SET CONSTRAINTS ALL IMMEDIATE; RELEASE s; INSERT INTO topics (comment) VALUES ('d'); \
+         COMMIT",
+    );
+    let refused = foreign
+        .refused("BEGIN; INSERT INTO topics (comment) VALUES ('e'); PREPARE TRANSACTION 'two'");
+    assert!(refused.contains("temporary objects"), "{refused}");
+    foreign.try_run("ROLLBACK").ok();
+    assert_eq!(place.comments(), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn what_the_commit_has_to_stamp_cannot_be_truncated() {
+    let (place, mut foreign) = place();
+    foreign.run("INSERT INTO topics (comment) VALUES ('a')");
+    let refused = foreign.refused("TRUNCATE boards, topics, transactions CASCADE");
+    assert!(
+        refused.contains("transactions cannot be truncated"),
+        "{refused}"
+    );
+    assert_eq!(place.comments(), ["a"]);
+}
+
+#[test]
+fn the_ids_of_the_log_that_are_used_up_are_named() {
+    let (place, mut foreign) = place();
+    foreign.run("SELECT setval('changes_id_seq', 9223372036854775807)");
+    let (writer, _) = place.writer();
+    let failed = run(writer.write(post("lost")));
+    let Err(StoreError::Fault(fault)) = failed else {
+        panic!("{failed:?}")
+    };
+    assert_eq!(fault.kind, FaultKind::ChangeIdsUsedUp, "{fault:?}");
+    assert!(
+        fault
+            .to_string()
+            .contains("TRUNCATE changes RESTART IDENTITY")
+    );
+    foreign.run("TRUNCATE changes RESTART IDENTITY");
+    written_topic(run(writer.write(post("again"))));
 }
 
 #[test]

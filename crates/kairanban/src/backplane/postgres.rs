@@ -122,10 +122,12 @@ impl ListenSession {
     }
 
     async fn notify(&self) -> Result<(), String> {
+        // With a full queue it would fail. The others poll.
+        const NOTIFY: &str = "SELECT pg_notify($1, $2) WHERE pg_notification_queue_usage() <= 0.5";
         // In one step, unlike a prepared statement: a pooler may change the backend between two.
         let values: [(&(dyn ToSql + Sync), Type); 2] =
             [(&self.channel, Type::TEXT), (&self.node, Type::TEXT)];
-        in_time(self.client.query_typed("SELECT pg_notify($1, $2)", &values))
+        in_time(self.client.query_typed(NOTIFY, &values))
             .await
             .map(drop)
     }

@@ -1,6 +1,7 @@
 //! What the schema of a Postgres lacks.
 
 mod objects;
+mod shapes;
 
 use diesel::{
     prelude::*,
@@ -8,22 +9,14 @@ use diesel::{
     sql_types::{Nullable, Text},
 };
 
+use self::shapes::Shapes;
 use super::Damage;
 use crate::{
     StoreError,
     connection::AnyConnection,
-    needs::{Fires, OWN_FUNCTIONS, POSTGRES_TRIGGERS, TABLES, Trigger},
-    schema_objects::{self, Object, ObjectKind, made_by},
+    needs::{Fires, POSTGRES_TRIGGERS, Trigger},
+    schema_objects::{self, Object},
 };
-
-/// Something that only a backup has.
-#[derive(QueryableByName)]
-struct Lost {
-    #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = Text)]
-    name: String,
-}
 
 #[derive(QueryableByName)]
 struct TriggerState {
@@ -32,70 +25,40 @@ struct TriggerState {
     /// When it fires; `None` if there is no such trigger.
     #[diesel(sql_type = Nullable<Text>)]
     enabled: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    function: Option<String>,
     /// The role of the session, which is the same for all.
     #[diesel(sql_type = Text)]
     role: String,
 }
 
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
-    let lost: Vec<Lost> = sql_query(lost_sql()).load(connection)?;
-    if lost.is_empty() {
-        let mut damage = wrong_triggers(connection)?;
-        damage.extend(objects::wrong(connection)?);
-        return Ok(damage);
+    let shapes = Shapes::read(connection)?;
+    let lost = shapes.lost();
+    if !lost.is_empty() {
+        return Ok(lost);
     }
-    Ok(lost
-        .iter()
-        .map(|lost| Damage::lost(&lost.kind, &lost.name))
-        .collect())
+    let mut damage = shapes.wrong();
+    damage.extend(wrong_triggers(connection, &shapes)?);
+    damage.extend(objects::wrong(connection)?);
+    Ok(damage)
 }
 
 pub(super) fn wrong_sequences(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     objects::wrong_sequences(connection)
 }
 
-fn lost_sql() -> String {
-    let made = made_by(schema_objects::POSTGRES, |_| true)
-        .filter(|object| matches!(object.kind, ObjectKind::Table | ObjectKind::Sequence))
-        .map(|object| object.name);
-    let tables = made
-        .chain(TABLES.iter().map(|table| table.name))
-        .map(|name| format!("('{name}')"));
-    let columns = TABLES.iter().flat_map(|table| {
-        let columns = table.columns.iter();
-        columns.map(|column| format!("('{}', '{column}')", table.name))
-    });
-    let functions = OWN_FUNCTIONS.iter().map(|name| format!("('{name}')"));
-    format!(
-        "SELECT DISTINCT 'table' AS kind, name FROM (VALUES {}) AS wanted (name) \
-         WHERE NOT EXISTS (SELECT FROM pg_class \
-         WHERE oid = to_regclass(name) AND relkind IN ('r', 'p', 'S')) \
-         UNION ALL SELECT 'column', place || '.' || name FROM (VALUES {}) AS wanted (place, name) \
-         WHERE to_regclass(place) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute \
-         WHERE attrelid = to_regclass(place) AND attname = name AND NOT attisdropped) \
-         UNION ALL SELECT 'function', name FROM (VALUES {}) AS wanted (name) \
-         WHERE NOT EXISTS (SELECT FROM pg_proc \
-         WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname = name)",
-        listed(tables),
-        listed(columns),
-        listed(functions)
-    )
-}
-
 fn listed(rows: impl Iterator<Item = String>) -> String {
     rows.collect::<Vec<_>>().join(", ")
 }
 
-fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
+fn wrong_triggers(
+    connection: &mut AnyConnection,
+    shapes: &Shapes,
+) -> Result<Vec<Damage>, StoreError> {
     let wanted = POSTGRES_TRIGGERS
         .iter()
         .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name));
     let query = format!(
-        "SELECT name, tgenabled::text AS enabled, (SELECT proname::text FROM pg_proc \
-         WHERE pg_proc.oid = tgfoid AND pronamespace = quote_ident(current_schema())::regnamespace) AS function, \
-         current_setting('session_replication_role') AS role \
+        "SELECT name, tgenabled::text AS enabled, current_setting('session_replication_role') AS role \
          FROM (VALUES {}) AS wanted (place, name) \
          LEFT JOIN pg_trigger ON tgrelid = to_regclass(place) AND tgname = name",
         listed(wanted)
@@ -106,7 +69,8 @@ fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreEr
         .filter_map(|trigger| {
             let state = states.iter().find(|state| state.name == trigger.name)?;
             let made = schema_objects::trigger(schema_objects::POSTGRES, trigger.name)?;
-            compare(trigger, &made, state)
+            let is_ours = shapes.has_trigger(trigger.table, trigger.name);
+            compare(trigger, &made, state, is_ours)
         })
         .collect();
     if states.iter().any(|state| state.role == "replica") {
@@ -115,7 +79,7 @@ fn wrong_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreEr
     Ok(damage)
 }
 
-fn compare(wanted: &Trigger, made: &Object, state: &TriggerState) -> Option<Damage> {
+fn compare(wanted: &Trigger, made: &Object, state: &TriggerState, is_ours: bool) -> Option<Damage> {
     let Trigger { name, table, fires } = wanted;
     let (mode, enable) = match fires {
         Fires::Ordinary => ("O", "ENABLE"),
@@ -130,12 +94,11 @@ fn compare(wanted: &Trigger, made: &Object, state: &TriggerState) -> Option<Dama
             format!("{}; {enable}", made.statement),
         ));
     };
-    if state.function.as_deref() != function(made.statement) {
+    if !is_ours {
         let drop = format!("DROP TRIGGER {quoted} ON {table}");
-        return Some(Damage {
-            what: format!("the trigger {name} of {table} is not kairanban's (first {drop})"),
-            mend: None,
-        });
+        return Some(Damage::by_hand(format!(
+            "the trigger {name} of {table} is not kairanban's (first {drop})"
+        )));
     }
     // How one that is enabled for ordinary sessions fires is set right at every start.
     let is_right = enabled == mode || enabled == "O";
@@ -159,21 +122,11 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// Returns the name of the function that a trigger calls.
-fn function(statement: &str) -> Option<&str> {
-    statement
-        .rsplit_once("EXECUTE FUNCTION ")?
-        .1
-        .split('(')
-        .next()
-}
-
 /// In sessions of that role no ordinary trigger fires.
 fn replica_role(connection: &mut AnyConnection) -> Result<Damage, StoreError> {
     const SETTING: &str = "session_replication_role";
     let reset = connection.reset_sql(SETTING)?;
-    Ok(Damage {
-        what: format!("{SETTING} is replica, so that triggers do not fire (first {reset})"),
-        mend: None,
-    })
+    Ok(Damage::by_hand(format!(
+        "{SETTING} is replica, so that triggers do not fire (first {reset})"
+    )))
 }

@@ -51,11 +51,10 @@ struct ForeignTrigger {
 
 fn foreign_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let found: Vec<ForeignTrigger> = sql_query(foreign_triggers_in_file_sql()).load(connection)?;
-    let damage = found.into_iter().map(|ForeignTrigger { name, place, mend }| Damage {
-        what: format!(
+    let damage = found.into_iter().map(|ForeignTrigger { name, place, mend }| {
+        Damage::by_hand(format!(
             "the trigger {name} is not kairanban's, and stands on its table {place} (first {mend})"
-        ),
-        mend: None,
+        ))
     });
     Ok(damage.collect())
 }
@@ -88,13 +87,17 @@ fn compare(wanted: &StoredObject, found: Option<&StoredObject>) -> Vec<Damage> {
         }];
     };
     match kind.as_str() {
-        "table" => missing_columns(wanted, found),
-        "trigger" if plain(&wanted.statement) != plain(&found.statement) => vec![Damage {
-            what: format!(
-                "the trigger {name} of {place} is not kairanban's (first DROP TRIGGER {name})"
-            ),
-            mend: None,
-        }],
+        "table" => {
+            let mut damage = missing_columns(wanted, found);
+            if damage.is_empty() {
+                damage = missing_pieces(wanted, found);
+            }
+            damage
+        }
+        _ if plain(&wanted.statement) != plain(&found.statement) => vec![Damage::by_hand(format!(
+            "the {kind} {name} of {place} is not kairanban's (first DROP {} {name})",
+            kind.to_uppercase()
+        ))],
         _ => Vec::new(),
     }
 }
@@ -107,6 +110,68 @@ fn missing_columns(wanted: &StoredObject, found: &StoredObject) -> Vec<Damage> {
         .filter(|column| !found.contains(&format!(" {column} ")))
         .map(|column| Damage::lost("column", &format!("{}.{column}", wanted.name)))
         .collect()
+}
+
+/// A table may have more columns and constraints than ours, in another order.
+fn missing_pieces(wanted: &StoredObject, found: &StoredObject) -> Vec<Damage> {
+    let name = &wanted.name;
+    let found = pieces(&found.statement);
+    let keys: Vec<_> = found.iter().filter_map(|piece| key(piece)).collect();
+    let found: Vec<_> = found.iter().map(|piece| plain(piece)).collect();
+    pieces(&wanted.statement)
+        .iter()
+        .filter(|piece| !found.contains(&plain(piece)))
+        .map(|piece| Damage {
+            is_tolerable: key(piece).is_none_or(|key| keys.contains(&key)),
+            ..Damage::by_hand(format!(
+                "the table {name} lacks `{piece:.80}` (copy its rows into a new table with that, see \
+                 https://sqlite.org/lang_altertable.html#otheralter)"
+            ))
+        })
+        .collect()
+}
+
+/// Returns what a column or a constraint keeps unique.
+fn key(piece: &str) -> Option<String> {
+    let all = plain(piece);
+    ["primarykey", "unique"].into_iter().find_map(|word| {
+        if all.starts_with(word) {
+            return Some(all.clone());
+        }
+        let column = piece.split_whitespace().next()?;
+        all.contains(word)
+            .then(|| plain(&format!("{column} {word}")))
+    })
+}
+
+/// Returns the columns and constraints of a statement that makes a table, without comments, and
+/// what follows them.
+fn pieces(statement: &str) -> Vec<String> {
+    let (mut pieces, mut depth, mut is_text) = (vec![String::new()], 0, false);
+    let lines = statement.lines().map(|line| line.split("--").next());
+    let text = lines.flatten().collect::<Vec<_>>().join(" ");
+    for char in text.chars() {
+        is_text ^= char == '\'';
+        match char {
+            '(' if !is_text => depth += 1,
+            ')' if !is_text => depth -= 1,
+            _ => {}
+        }
+        let is_end = !is_text
+            && match char {
+                ',' => depth == 1,
+                '(' => depth == 1 && pieces.len() == 1,
+                ')' => depth == 0,
+                _ => false,
+            };
+        match pieces.last_mut() {
+            Some(piece) if !is_end => piece.push(char),
+            _ => pieces.push(String::new()),
+        }
+    }
+    let words = |piece: &String| piece.split_whitespace().collect::<Vec<_>>().join(" ");
+    let pieces = pieces.iter().skip(1).map(words);
+    pieces.filter(|piece| !piece.is_empty()).collect()
 }
 
 /// Returns a statement without what renaming a table or a column may have changed in it.

@@ -53,6 +53,36 @@ fn a_trigger_that_is_off_on_postgres_is_named_and_made_again() {
     }
 }
 
+#[test]
+fn a_key_or_a_function_that_is_another_one_is_named_and_made_again() {
+    let database = Database::postgres();
+    migrate(&database);
+    for (damage, part) in [
+        (
+            "ALTER TABLE idempotency DROP CONSTRAINT idempotency_pkey;",
+            "primary key idempotency_pkey of idempotency is missing",
+        ),
+        (
+            "ALTER TABLE boards DROP CONSTRAINT boards_name_key;",
+            "unique constraint boards_name_key of boards is missing",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION topics_deleted() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN RETURN NULL; END';",
+            "function topics_deleted is not kairanban's",
+        ),
+    ] {
+        is_refused_and_mended(&database, damage, &[part]);
+    }
+    // A server can do without this one.
+    database.sql("ALTER TABLE boards DROP CONSTRAINT boards_title_check;");
+    Node::start(database.twin()).post("as before");
+    migrate(&database);
+    let again =
+        database.sql("SELECT count(*) FROM pg_constraint WHERE conname = 'boards_title_check';");
+    assert_eq!(again.trim(), "1");
+}
+
 /// As they are, and how they fire.
 const TRIGGERS: &str = "SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)
     FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;";
@@ -109,6 +139,11 @@ fn what_only_the_owner_can_mend_is_named_with_the_command() {
             "ALTER TABLE topics RENAME edited_at TO away;",
             "ALTER TABLE topics RENAME away TO edited_at;",
             "column topics.edited_at",
+        ),
+        (
+            "ALTER TABLE changes ALTER topic_id TYPE integer;",
+            "ALTER TABLE changes ALTER topic_id TYPE bigint;",
+            "first ALTER TABLE changes ALTER COLUMN topic_id TYPE bigint",
         ),
         (
             "ALTER FUNCTION take_id RENAME TO away;",

@@ -36,10 +36,7 @@ impl From<Wrong> for Damage {
         }: Wrong,
     ) -> Self {
         if by_hand {
-            Self {
-                what: format!("{what} (first {mend})"),
-                mend: None,
-            }
+            Self::by_hand(format!("{what} (first {mend})"))
         } else {
             Self::mendable(what, mend)
         }
@@ -99,7 +96,8 @@ fn functions_sql() -> String {
          AS pinning, (SELECT relowner FROM pg_class WHERE oid = to_regclass('topics')) AS tables, \
          pg_proc WHERE proname = name \
          AND pronamespace = quote_ident(current_schema())::regnamespace) AS found \
-         WHERE is_strange OR prosecdef <> definer OR CASE WHEN pinned THEN path <> ALL (config) \
+         WHERE is_strange OR prosecdef <> definer OR CASE WHEN pinned THEN replace(path, '\"', '') \
+         <> ALL (string_to_array(replace(array_to_string(config, chr(10)), '\"', ''), chr(10))) \
          ELSE EXISTS (SELECT FROM unnest(config) AS set (one) WHERE one LIKE 'search\\_path=%') END \
          ORDER BY name",
         listed(wanted)

@@ -1,0 +1,223 @@
+//! The objects of a schema, compared with those of a new one. What the owner added is not looked
+//! at.
+
+use diesel::{connection::SimpleConnection as _, prelude::*, sql_query, sql_types::Text};
+
+use crate::{
+    StoreError, connection::AnyConnection, needs::TABLES, schema_objects, sql::Number,
+    start::damage::Damage,
+};
+
+const QUERY: &str = include_str!("schema.sql");
+/// What [`QUERY`] finds in a new database. A test compares them.
+const NEW: &str = include_str!("schema.tsv");
+/// The version that printed [`NEW`]: another one may print expressions otherwise.
+const PRINTED_BY: i64 = 15;
+/// Settings that change how the same object is printed.
+const PLAIN: &str = "SET LOCAL quote_all_identifiers = off; SET LOCAL DateStyle = 'ISO, MDY'; \
+    SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on";
+
+/// An object, or a part of one.
+#[derive(QueryableByName)]
+struct Made {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    /// Its table, if it is of one.
+    #[diesel(sql_type = Text)]
+    place: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    shape: String,
+    #[diesel(sql_type = Text)]
+    printed: String,
+    #[diesel(sql_type = Text)]
+    mend: String,
+}
+
+/// The objects of a schema.
+pub(super) struct Shapes {
+    found: Vec<Made>,
+    is_same_printer: bool,
+}
+
+impl Shapes {
+    pub(super) fn read(connection: &mut AnyConnection) -> Result<Self, StoreError> {
+        const VERSION: &str =
+            "SELECT current_setting('server_version_num')::bigint / 10000 AS number";
+        connection.transaction(|connection| {
+            connection.batch_execute(PLAIN)?;
+            let version: Number = sql_query(VERSION).get_result(connection)?;
+            Ok(Self {
+                found: sql_query(QUERY).load(connection)?,
+                is_same_printer: version.number == Some(PRINTED_BY),
+            })
+        })
+    }
+
+    /// Returns what only a backup has.
+    pub(super) fn lost(&self) -> Vec<Damage> {
+        let wanted = wanted();
+        let gone = wanted.iter().filter(|wanted| {
+            // Other sequences come back with the identity of their column.
+            let is_lost = match wanted.kind.as_str() {
+                "sequence" => TABLES.iter().any(|table| table.name == wanted.name),
+                kind => matches!(kind, "table" | "column" | "function"),
+            };
+            is_lost && self.named(wanted).next().is_none()
+        });
+        let tables: Vec<_> = gone.clone().filter(|one| one.kind == "table").collect();
+        gone.filter(|one| !tables.iter().any(|table| table.name == one.place))
+            .map(|one| Damage::lost(&one.kind, &one.of_table(".")))
+            .collect()
+    }
+
+    /// Returns what is missing beside that, or is another one of the same name. Triggers have a
+    /// state, too, and are compared with it.
+    pub(super) fn wrong(&self) -> Vec<Damage> {
+        let wanted = wanted();
+        let others = wanted.iter().filter(|wanted| wanted.kind != "trigger");
+        others
+            .filter(|wanted| !self.has(wanted))
+            .filter_map(|wanted| self.damage(wanted))
+            .collect()
+    }
+
+    /// Returns whether a trigger fires when it should, and calls what it should.
+    pub(super) fn has_trigger(&self, table: &str, name: &str) -> bool {
+        let wanted = wanted();
+        let mut triggers = wanted.iter().filter(|one| one.kind == "trigger");
+        triggers
+            .find(|one| one.place == table && one.name == name)
+            .is_some_and(|wanted| self.has(wanted))
+    }
+
+    fn named<'a>(&'a self, wanted: &'a Made) -> impl Iterator<Item = &'a Made> {
+        self.found.iter().filter(|found| {
+            (&found.kind, &found.place, &found.name) == (&wanted.kind, &wanted.place, &wanted.name)
+        })
+    }
+
+    fn has(&self, wanted: &Made) -> bool {
+        self.found.iter().any(|found| {
+            found.kind == wanted.kind
+                && found.place == wanted.place
+                && (found.name == wanted.name || wanted.has_any_name())
+                && found.shape == wanted.shape
+                && (found.printed == wanted.printed || !self.is_same_printer)
+        })
+    }
+
+    fn damage(&self, wanted: &Made) -> Option<Damage> {
+        let Made { kind, mend, .. } = wanted;
+        let name = wanted.of_table(if kind == "column" { "." } else { " of " });
+        let damage = match (self.named(wanted).next(), kind.as_str()) {
+            // That of an identity that is missing.
+            (None, "sequence") => return None,
+            (None, _) => Damage::mendable(format!("the {kind} {name} is missing"), mend.clone()),
+            (Some(_), "function") => Damage {
+                mend: made_function(&wanted.name),
+                ..Damage::by_hand(format!("the function {name} is not kairanban's"))
+            },
+            (Some(found), "table" | "sequence" | "column") => Damage::by_hand(format!(
+                "the {kind} {name} is {} instead of {} (first {mend})",
+                found.shape, wanted.shape
+            )),
+            (Some(_), _) => Damage::by_hand(format!(
+                "the {kind} {name} is not kairanban's (first {})",
+                wanted.drop()
+            )),
+        };
+        Some(Damage {
+            is_tolerable: matches!(kind.as_str(), "CHECK" | "NOT NULL" | "foreign key"),
+            ..damage
+        })
+    }
+}
+
+impl Made {
+    /// Whether another name does as well.
+    fn has_any_name(&self) -> bool {
+        matches!(
+            self.kind.as_str(),
+            "primary key" | "unique constraint" | "index" | "foreign key"
+        )
+    }
+
+    fn of_table(&self, between: &str) -> String {
+        let Self { place, name, .. } = self;
+        match between {
+            _ if place.is_empty() => name.clone(),
+            "." => format!("{place}.{name}"),
+            between => format!("{name}{between}{place}"),
+        }
+    }
+
+    fn drop(&self) -> String {
+        let Self { place, name, .. } = self;
+        if self.kind == "index" {
+            format!("DROP INDEX {name}")
+        } else {
+            format!("ALTER TABLE {place} DROP CONSTRAINT {name}")
+        }
+    }
+}
+
+fn wanted() -> Vec<Made> {
+    let columns = NEW.lines().map(|line| line.split('\t').map(str::to_owned));
+    columns
+        .filter_map(|mut columns| {
+            Some(Made {
+                kind: columns.next()?,
+                place: columns.next()?,
+                name: columns.next()?,
+                shape: columns.next()?,
+                printed: columns.next()?,
+                mend: columns.next()?,
+            })
+        })
+        .collect()
+}
+
+/// Returns what makes a function again. One that is replaced forgets its settings.
+fn made_function(name: &str) -> Option<String> {
+    let made = schema_objects::function(schema_objects::POSTGRES, name)?.statement;
+    let made = made.replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1);
+    let is_pinned = !made.split("$$").next()?.contains("SECURITY INVOKER");
+    let pin = format!(
+        "; DO 'BEGIN EXECUTE format(''ALTER FUNCTION %s SET search_path = pg_catalog, %I, \
+         pg_temp'', ''{name}''::regproc::regprocedure, current_schema()); END'"
+    );
+    Some(format!("{made}{}", if is_pinned { &pin } else { "" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::needs::{OWN_FUNCTIONS, POSTGRES_TRIGGERS};
+
+    #[test]
+    fn the_new_schema_has_what_a_server_needs() {
+        let names = |kind: &str| -> Vec<_> {
+            let wanted = wanted().into_iter().filter(|one| one.kind == kind);
+            wanted.map(|one| (one.place, one.name)).collect()
+        };
+        let functions = names("function");
+        assert_eq!(functions.len(), OWN_FUNCTIONS.len());
+        for name in OWN_FUNCTIONS {
+            assert!(functions.iter().any(|(_, made)| made == name), "{name}");
+            assert!(made_function(name).is_some(), "{name}");
+        }
+        let triggers = names("trigger");
+        assert_eq!(triggers.len(), POSTGRES_TRIGGERS.len());
+        let (tables, columns) = (names("table"), names("column"));
+        for table in TABLES.iter().filter(|table| !table.name.starts_with("__")) {
+            let is_table = tables.iter().any(|(_, made)| made == table.name);
+            assert!(is_table || table.name.ends_with("_seq"), "{}", table.name);
+            for column in table.columns.iter().filter(|_| is_table) {
+                let key = (table.name.to_owned(), (*column).to_owned());
+                assert!(columns.contains(&key), "{key:?}");
+            }
+        }
+    }
+}

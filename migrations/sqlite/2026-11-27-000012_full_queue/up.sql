@@ -1,0 +1,2 @@
+-- SQLite notifies nobody at COMMIT: nothing to do.
+SELECT 1;
