@@ -1,8 +1,10 @@
 //! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on
 //! SQLite.
 
+mod place;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
+mod trial_rows;
 
 use diesel::{
     pg::Pg,
@@ -16,6 +18,8 @@ use crate::{
     error::{FULL_SQLITE, FaultKind},
 };
 
+pub(crate) use self::trial_rows::check as check_rows;
+
 /// A statement that writes, on either database.
 pub(crate) trait Modification: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId {}
 
@@ -27,6 +31,11 @@ pub(crate) fn triggers_off() -> StoreError {
         FaultKind::TriggersOff,
         "what is written draws no revision; enable them, and check session_replication_role",
     )
+}
+
+/// Returns the error for a row of a table of ours alone that did not get in, without a word.
+pub(crate) fn no_row(table: &'static str) -> StoreError {
+    place::OwnPlace::Table(table).refused("a trigger or a rule drops it")
 }
 
 /// Classifies why a transaction does not begin: nothing was written, and no write is to blame.

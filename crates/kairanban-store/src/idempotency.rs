@@ -5,18 +5,17 @@ use std::time::Duration;
 use diesel::{
     backend::Backend,
     prelude::*,
-    query_builder::{AstPass, QueryFragment, QueryId},
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{HasSqlType, Text},
+    sql_types::{BigInt, HasSqlType, Text},
 };
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    StoreError,
+    StoreError, classified,
     connection::AnyConnection,
-    error::Refusal,
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
 };
@@ -117,6 +116,10 @@ where
     }
 }
 
+impl Query for InsertKeys {
+    type SqlType = BigInt;
+}
+
 impl<C: Connection> RunQueryDsl<C> for InsertKeys {}
 
 /// A key, what was asked for, and the topic that it led to.
@@ -131,15 +134,16 @@ pub(crate) fn insert(
     match connection.insert_idempotency_sql() {
         _ if keys.is_empty() => Ok(()),
         Some(sql) => {
-            InsertKeys::new(sql, keys).execute(connection)?;
-            Ok(())
+            let number: i64 = InsertKeys::new(sql, keys).get_result(connection)?;
+            let all = i64::try_from(keys.len()).ok();
+            ensure_inserted(all == Some(number))
         }
         None => keys.iter().try_for_each(|(board, key, topic, id)| {
             let request = digest(topic);
-            diesel::insert_into(idempotency::table)
+            let number = diesel::insert_into(idempotency::table)
                 .values(columns(*board, key, &request, *id))
                 .execute(connection)?;
-            Ok(())
+            ensure_inserted(number > 0)
         }),
     }
 }
@@ -172,11 +176,15 @@ pub(crate) fn insert_checked(
             i64::try_from(inserted).ok()
         }
     };
-    // Without its key a repeated request would be a second topic.
-    if inserted.is_some_and(|inserted| inserted > 0) {
+    ensure_inserted(inserted.is_some_and(|inserted| inserted > 0))
+}
+
+/// Without its key a repeated request would be a second topic.
+fn ensure_inserted(is_inserted: bool) -> Result<(), StoreError> {
+    if is_inserted {
         Ok(())
     } else {
-        Err(StoreError::Refused(Refusal::default()))
+        Err(classified::no_row("idempotency"))
     }
 }
 

@@ -1,6 +1,8 @@
 //! How our own sequences, tables and functions of a Postgres have to be, beside being there.
 
-use super::{DELETE, INSERT, POSTGRES_TRIGGERS, SELECT, SEQUENCES, UPDATE, table_names};
+use super::{
+    DELETE, INSERT, OPEN_TABLES, POSTGRES_TRIGGERS, SELECT, SEQUENCES, UPDATE, table_names,
+};
 
 /// What the functions of the schema do with the rights of their owner: that role may have lost them
 /// on its own tables.
@@ -19,9 +21,6 @@ pub(crate) const WRONG_SEQUENCES: &str = "\
     seqrelid IN (to_regclass('revision_seq'), to_regclass('topics_id_seq'), \
     to_regclass('boards_id_seq'), to_regclass('tokens_id_seq')) \
     AND (seqincrement <> 1 OR seqcache <> 1 OR seqcycle)";
-
-/// Tables on which owners may have triggers of their own, which may refuse or change rows.
-const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
 
 /// Returns the condition for rows of `pg_trigger` on the other tables that are neither ours nor
 /// off.

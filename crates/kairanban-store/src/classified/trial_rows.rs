@@ -1,0 +1,70 @@
+//! A row for each table of ours that a server writes now and then, to be rolled back: what stands in
+//! the way of one shows only when it is written.
+
+use diesel::{RunQueryDsl as _, sql_query};
+
+use super::no_row;
+use crate::{StoreError, connection::AnyConnection, sql::Number};
+
+/// What no key, digest or id that is in use can be.
+const KEY: &str = "kairanban finds out whether it can write";
+const ID: &str = "9007199254740990";
+
+/// The tables, each with the columns that have no default, and a row for them. `$board` and `$token`
+/// stand for those that are there.
+const ROWS: [(&str, &str, &str); 5] = [
+    ("audit", "actor, action", "'', ''"),
+    (
+        "idempotency",
+        "board_id, key, request, topic_id",
+        "$board, '$key', '', $id",
+    ),
+    (
+        "deleted_topics",
+        "id, board_id, comment, author, created_at, updated_at, archived",
+        "$id, $board, '', '', (SELECT created_at FROM boards WHERE id = $board), \
+         (SELECT created_at FROM boards WHERE id = $board), $no",
+    ),
+    (
+        "browser_sessions",
+        "digest, token_id, token_digest, expires_at",
+        "'$key', $token, '', (SELECT created_at FROM tokens WHERE id = $token)",
+    ),
+    (
+        "tickets",
+        "digest, token_id, board_id",
+        "'$key', $token, $board",
+    ),
+];
+
+/// Writes the rows, to be rolled back. Those that belong to a board or a token need one.
+pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let board = first(connection, "boards")?;
+    let token = first(connection, "tokens")?;
+    for (table, columns, row) in ROWS {
+        let needs = [("$board", board), ("$token", token)];
+        let mut row = row.replace("$key", KEY).replace("$id", ID);
+        row = row.replace("$no", "(1 = 0)");
+        let mut is_lacking = false;
+        for (name, id) in needs {
+            is_lacking |= row.contains(name) && id.is_none();
+            row = row.replace(name, &id.unwrap_or_default().to_string());
+        }
+        if is_lacking {
+            continue;
+        }
+        let statement = format!("INSERT INTO {table} ({columns}) VALUES ({row})");
+        match connection.modify(sql_query(statement)) {
+            Ok(0) => return Err(no_row(table)),
+            Err(StoreError::Refused(_)) | Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn first(connection: &mut AnyConnection, table: &str) -> Result<Option<i64>, StoreError> {
+    let found: Number =
+        sql_query(format!("SELECT min(id) AS number FROM {table}")).get_result(connection)?;
+    Ok(found.number)
+}
