@@ -37,7 +37,7 @@ impl Writer {
         let (node, token) = (&self.node, self.token.as_str());
         let topic = self.topics.last().expect("a topic").clone();
         match table {
-            "idempotency" => keyed(node, "a key"),
+            "idempotency" => keyed(node, &crate::start::unique("key")),
             "deleted_topics" => {
                 let answer = node.send_as("DELETE", &topic, token, &[], "");
                 if answer.status == 204 {
@@ -45,13 +45,7 @@ impl Writer {
                 }
                 answer
             }
-            "tickets" => node.send_as(
-                "POST",
-                "/api/v1/tickets",
-                token,
-                &[],
-                r#"{"board":"main"}"#,
-            ),
+            "tickets" => node.send_as("POST", "/api/v1/tickets", token, &[], r#"{"board":"main"}"#),
             "browser_sessions" => wire::request(
                 node.address,
                 "POST",
@@ -99,8 +93,8 @@ fn trigger(database: &Database, table: &str, raises: bool) -> (String, String) {
         };
         return (
             format!(
-                "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
-                 CREATE TRIGGER strange BEFORE INSERT ON {table} FOR EACH ROW \
+                "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql AS $$ \
+                 BEGIN {body} END $$; CREATE TRIGGER strange BEFORE INSERT ON {table} FOR EACH ROW \
                  EXECUTE FUNCTION strange();"
             ),
             format!("DROP TRIGGER strange ON {table}; DROP FUNCTION strange();"),
@@ -175,7 +169,11 @@ fn a_function_of_ours_that_was_replaced_refuses_nobody() {
             "RAISE EXCEPTION 'x' USING ERRCODE = '22023';",
             "topics_before",
         ),
-        ("transaction_stamped", "RAISE EXCEPTION 'x';", "transaction_stamped"),
+        (
+            "transaction_stamped",
+            "RAISE EXCEPTION 'x';",
+            "transaction_stamped",
+        ),
     ] {
         let database = &writer.node.database;
         let text = database.sql(&format!("SELECT pg_get_functiondef('{name}'::regproc);"));

@@ -45,6 +45,12 @@ impl WriterRole {
         await_readiness(&self.node, 200, "ready");
     }
 
+    fn set_row_security(&self, table: &str, how: &str) {
+        self.owner
+            .database
+            .sql(&format!("ALTER TABLE {table} {how} ROW LEVEL SECURITY;"));
+    }
+
     fn end(self) {
         drop(self.node);
         let role = self.role;
@@ -77,11 +83,19 @@ fn a_missing_grant_is_named() {
     writer.end();
 }
 
+/// The epoch that an answer is of.
+fn epoch(answer: &wire::Answer) -> &str {
+    let tag = answer.header("etag").expect("a tag");
+    tag.split_once('-').expect("a cursor").0
+}
+
 /// Posts fail, and edits go on all the time: nobody may take the node for a good one.
 #[test]
 fn what_one_kind_of_write_lacks_is_named_while_others_work() {
     let writer = WriterRole::start();
-    let token = writer.owner.token(&["create", "--scope", "admin", "--name", "ann"]);
+    let token = writer
+        .owner
+        .token(&["create", "--scope", "admin", "--name", "ann"]);
     let topic = format!("{TOPICS}/{}", writer.owner.post("to edit"));
     writer.revoke("INSERT ON topics");
     assert_eq!(post(&writer.node, "x").status, 503);
@@ -117,43 +131,48 @@ fn row_level_security_is_named_and_cuts_no_list() {
         "deleted_topics",
         "browser_sessions",
     ] {
-        let alter = |how: &str| {
-            let text = format!("ALTER TABLE {table} {how} ROW LEVEL SECURITY;");
-            writer.owner.database.sql(&text);
-        };
-        alter("ENABLE");
+        writer.set_row_security(table, "ENABLE");
         let headers = [("Content-Type", "text/plain"), ("Idempotency-Key", table)];
         let answer = wire::request(writer.node.address, "POST", "/", &headers, b"keyed");
         if ["topics", "boards", "changes", "identity", "idempotency"].contains(&table) {
             assert_eq!(answer.status, 503, "{table}: {answer:?}");
         }
         writer.node.get("/api/v1/boards");
-        writer.node.send_as("GET", "/api/v1/audit", "kb_made_up", &[], "");
+        writer
+            .node
+            .send_as("GET", "/api/v1/audit", "kb_made_up", &[], "");
         if ["audit", "deleted_topics", "browser_sessions"].contains(&table) {
             // Nothing asks for it by itself.
-            alter("DISABLE");
+            writer.set_row_security(table, "DISABLE");
             continue;
         }
-        await_readiness(&writer.node, 503, &format!("{table} DISABLE ROW LEVEL SECURITY"));
+        await_readiness(
+            &writer.node,
+            503,
+            &format!("{table} DISABLE ROW LEVEL SECURITY"),
+        );
         let stale = writer.node.get(TOPICS);
         assert_eq!(stale.header("etag"), before.header("etag"), "{table}");
         assert_eq!(shown(&writer.node), list, "{table}");
         let checked = crate::node::program()
-            .args(["--database-url", &writer.node.database.url(), "config", "check"])
+            .args([
+                "--database-url",
+                &writer.node.database.url(),
+                "config",
+                "check",
+            ])
             .output()
             .expect("the program");
         assert!(!checked.status.success(), "{table}: {checked:?}");
-        alter("DISABLE");
+        writer.set_row_security(table, "DISABLE");
         await_readiness(&writer.node, 200, "\"ready\"");
     }
     writer.node.post("after");
-    assert_eq!(shown(&writer.node).last().map(String::as_str), Some("after"));
+    assert_eq!(
+        shown(&writer.node).last().map(String::as_str),
+        Some("after")
+    );
     let after = writer.node.get(TOPICS);
-    let epoch = |answer: &wire::Answer| {
-        let tag = answer.header("etag").expect("a tag").to_owned();
-        tag.split_once('-').expect("a cursor").0.to_owned()
-    };
     assert_eq!(epoch(&before), epoch(&after));
     writer.end();
 }
-
