@@ -2,7 +2,7 @@
 
 import type { BoardState } from "../client/src/api.js";
 import { tell } from "./announce.js";
-import { board, client, copy, find, get, list, put, say, show } from "./board.js";
+import { board, client, copy, find, get, list, put, say, show } from "./shared.js";
 import { canEdit, compose, edit, takeBack } from "./compose.js";
 import { keys } from "./keys.js";
 import { themes } from "./theme.js";

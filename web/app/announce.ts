@@ -1,7 +1,7 @@
 // Says what came to those who do not see it: at most every few seconds, and of many only how many.
 
 import type { BoardState, Topic } from "../client/src/api.js";
-import { board, get, put, say } from "./board.js";
+import { board, get, put, say } from "./shared.js";
 
 const PAUSE_MS = 5_000;
 const SAID_MAX = 3;

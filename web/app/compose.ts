@@ -2,7 +2,7 @@
 // method composes.
 
 import type { BoardState } from "../client/src/api.js";
-import { board, get, name, put, remembered } from "./board.js";
+import { board, get, name, put, remembered } from "./shared.js";
 import { remember } from "./remember.js";
 import { fault } from "./posts.js";
 

@@ -1,6 +1,6 @@
 // Keys: through the topics as in any feed, and single letters, which can be turned off.
 
-import { find, get, leftOff, list, remembered } from "./board.js";
+import { find, get, leftOff, list, remembered } from "./shared.js";
 import { remember } from "./remember.js";
 
 const FIELDS = "input,textarea,select,[contenteditable]";

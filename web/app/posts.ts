@@ -1,7 +1,7 @@
 // The rows of this tab's posts that the list does not show yet.
 
 import type { Post, Status } from "../client/src/api.js";
-import { copy, draw, find, put, row, say, words } from "./board.js";
+import { copy, draw, find, put, row, say, words } from "./shared.js";
 
 /** The sentence about a post: this page's words for the server's code, or the server's own. */
 function sentence({ state, code, detail, errors, retryAt }: Post, isOffline: boolean): string {

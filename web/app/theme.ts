@@ -1,6 +1,6 @@
 // Switches the theme without another page.
 
-import { words } from "./board.js";
+import { words } from "./shared.js";
 
 const THEMES = ["system", "light", "dark"];
 const switches = document.querySelectorAll<HTMLFormElement>("form.theme");

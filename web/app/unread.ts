@@ -1,7 +1,7 @@
 // What has been seen, and how much has not: in the title, its icon and the list of boards.
 
 import type { BoardState } from "../client/src/api.js";
-import { board, copy, find, left, name, put, remembered } from "./board.js";
+import { board, copy, find, left, name, put, remembered } from "./shared.js";
 import { remember } from "./remember.js";
 
 const key = `seen:${name}`;

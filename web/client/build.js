@@ -22,6 +22,13 @@ const common = {
   logLevel: "warning",
 };
 
+/** What both scripts of the page use is built into `board.js`, which exports all of it. */
+const takenFromBoard = {
+  name: "taken from board.js",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\/shared\.js$/ }, () => ({ path: "./board.js", external: true })),
+};
+
 async function buildInto(folder) {
   await build({
     ...common,
@@ -31,13 +38,13 @@ async function buildInto(folder) {
     external: ["react", "./index.js"],
     banner: { js: "/* kairanban, MIT OR Apache-2.0; made from web/client, do not edit */" },
   });
-  await build({
+  const page = {
     ...common,
-    entryPoints: ["../app/board.ts", "../app/act.ts"],
     outdir: folder,
-    external: ["./board.js", "./act.js"],
     banner: { js: "/* kairanban: made from web/app */" },
-  });
+  };
+  await build({ ...page, entryPoints: ["../app/board.ts"], external: ["./act.js"] });
+  await build({ ...page, entryPoints: ["../app/act.ts"], plugins: [takenFromBoard] });
   const style = { ...common, target: undefined, entryPoints: ["../app/board.css"], outdir: folder };
   await build({ ...style, external: ["*"] });
   const tsc = join(here, "node_modules/typescript/bin/tsc");

@@ -230,7 +230,7 @@ impl BoardState {
         self.missed = self.missed.max(revision);
     }
 
-    /// Forgets everything, because a new epoch has begun: only loads of it count from here on.
+    /// Drops everything, because a new epoch has begun: only loads of it count from here on.
     pub(crate) fn restart(&mut self, epoch: Epoch) {
         *self = Self {
             epoch: Some(epoch),
@@ -239,8 +239,8 @@ impl BoardState {
         };
     }
 
-    /// Forgets what was read, because the name means another board now.
-    pub(crate) fn forget(&mut self) {
+    /// Drops what was read, because the name means another board now.
+    pub(crate) fn unload(&mut self) {
         self.loaded = None;
     }
 

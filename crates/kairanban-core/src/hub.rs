@@ -167,7 +167,7 @@ impl Hub {
         if live.board_id().is_some_and(|id| id != loaded.board_id) {
             // The name means another board now. Readers of the one before leave; later ones find
             // the new one.
-            live.forget();
+            live.unload();
             channel.broadcast(BoardEvent::Gone, &live);
             drop(live);
             self.boards.remove_if(&channel.board, |_, current| {
@@ -279,9 +279,9 @@ impl Hub {
         evicted
     }
 
-    /// Forgets a board that turned out not to exist, unless other readers are waiting for it: they
+    /// Evicts a board that turned out not to exist, unless other readers are waiting for it: they
     /// may find that it has been created meanwhile.
-    pub fn forget(&self, board: &BoardName, channel: &Arc<BoardChannel>) {
+    pub fn evict_absent(&self, board: &BoardName, channel: &Arc<BoardChannel>) {
         self.boards.remove_if(board, |_, current| {
             // Two holders: the map and the caller.
             let is_unused = Arc::ptr_eq(current, channel) && Arc::strong_count(current) <= 2;

@@ -15,6 +15,7 @@ mod cursor;
 mod digest;
 #[cfg(test)]
 mod fixtures;
+pub mod full_list;
 mod history;
 mod hub;
 mod idempotency;

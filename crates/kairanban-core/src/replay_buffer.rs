@@ -75,13 +75,13 @@ impl ReplayBuffer {
         self.entries
             .extend(last.into_iter().map(|(id, at)| (at, id)));
         self.entries.make_contiguous()[from..].sort_unstable();
-        self.forget();
+        self.evict();
     }
 
     /// Notes that readers at revisions from `first` to before `end` cannot be served.
     pub(crate) fn leave_gap(&mut self, first: Revision, end: Revision) {
         self.gaps.push_back((first, end));
-        self.forget();
+        self.evict();
     }
 
     /// Adds an older part of the same log, which reaches up to `upto`. Does nothing if that
@@ -99,15 +99,15 @@ impl ReplayBuffer {
         self.floor = self.floor.max(floor);
     }
 
-    /// Drops the oldest entries and gaps over the limit, and raises the floor past them.
-    fn forget(&mut self) {
+    /// Evicts the oldest entries and gaps over the limit, and raises the floor past them.
+    fn evict(&mut self) {
         while self.entries.len() > self.entries_max {
-            if let Some((forgotten, _)) = self.entries.pop_front() {
-                self.floor = self.floor.max(forgotten);
+            if let Some((evicted, _)) = self.entries.pop_front() {
+                self.floor = self.floor.max(evicted);
             }
         }
         // The gaps of a board whose few topics change again and again would otherwise never be
-        // dropped.
+        // evicted.
         while self
             .gaps
             .front()
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn forgets_whole_revisions_only() {
+    fn evicts_whole_revisions_only() {
         let entries = [(5, 1), (6, 1), (6, 2), (7, 3)].map(|(at, id)| (revision(at), TopicId(id)));
         let buffer = ReplayBuffer::new(revision(4), entries, 2);
         // One row of revision 6 is gone, so a reader at 5 cannot be served, one at 6 can.
@@ -160,7 +160,7 @@ mod tests {
             [true, false, true]
         );
         buffer.record([(revision(7), TopicId(2)), (revision(8), TopicId(3))]);
-        assert!(buffer.gaps.is_empty(), "forgotten with its revisions");
+        assert!(buffer.gaps.is_empty(), "evicted with its revisions");
     }
 
     #[test]

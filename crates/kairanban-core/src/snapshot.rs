@@ -1,12 +1,15 @@
 //! A board's live list at one revision, and the next one: from changes that the log reports, or
 //! from a list that was read.
 
+mod difference;
+
 use std::sync::Arc;
 
 use crate::{
-    BoardChanges, BoardName, Cursor, Digest, KnownSince, Op, Patch, ReplayBuffer, Revision, Topic,
-    TopicId, WireCache,
+    BoardChanges, BoardName, Cursor, Digest, KnownSince, Patch, ReplayBuffer, Revision, Topic,
+    TopicId, WireCache, full_list,
 };
+use difference::Difference;
 
 /// The live list of a board at one revision: the newest topics that are not archived, in id
 /// order. Immutable; its encodings are made once and shared.
@@ -142,7 +145,6 @@ impl Snapshot {
         history: &ReplayBuffer,
         topics_max: usize,
     ) -> Applied {
-        let was_full = self.topics().len() >= topics_max;
         if changes.cleared_after(self.revision()) {
             return Applied::Reload;
         }
@@ -160,13 +162,15 @@ impl Snapshot {
         let known = self.revision();
         topics.retain(|topic| !changes.is_archived_after(topic.id, known));
         let pushed_out = topics
-            .drain(..topics.len().saturating_sub(topics_max))
+            .drain(..full_list::surplus(topics.len(), topics_max))
             .map(|topic| topic.id)
             .collect::<Vec<_>>();
         // Older than a full list there may be topics that are not archived yet. They take their
         // places before any topic that is older than the first one was.
-        let began = self.topics().first().map(|topic| topic.id);
-        if was_full && (topics.len() < topics_max || topics.first().map(|topic| topic.id) < began) {
+        if let Some(began) = full_list::first_if_full(self.topics(), topics_max)
+            && (!full_list::is_full(topics.len(), topics_max)
+                || topics.first().is_some_and(|topic| topic.id < began))
+        {
             return Applied::Reload;
         }
         let cursor = Cursor {
@@ -175,8 +179,9 @@ impl Snapshot {
         };
         let mut next = Self::new(self.board().clone(), cursor, topics);
         next.bulk_stamps = Arc::clone(&self.bulk_stamps);
-        let posted = self.posted_on(&next, history, topics_max);
-        self.towards(next, posted, changes.known_since(), |id| {
+        let difference = Difference::between(self.topics(), next.topics());
+        let posted = self.posted(&difference, history, topics_max);
+        self.towards(next, difference, posted, changes.known_since(), |id| {
             pushed_out.binary_search(&id).is_ok() || changes.is_archived_after(id, known)
         })
     }
@@ -185,49 +190,57 @@ impl Snapshot {
     /// that vanished below a full list counts as archived; topics in `history` do not count as new.
     #[must_use]
     pub fn replaced_by(&self, next: Self, history: &ReplayBuffer, topics_max: usize) -> Applied {
-        let first = next.first_if_full(topics_max);
-        let posted = self.posted_on(&next, history, topics_max);
-        self.towards(next, posted, None, |id| {
+        let first = full_list::first_if_full(next.topics(), topics_max);
+        let difference = Difference::between(self.topics(), next.topics());
+        let posted = self.posted(&difference, history, topics_max);
+        self.towards(next, difference, posted, None, |id| {
             first.is_some_and(|first| id < first)
         })
+    }
+
+    /// Returns whether another list shows the same.
+    pub(crate) fn shows_same_as(&self, other: &Self) -> bool {
+        Difference::between(self.topics(), other.topics()).is_empty()
     }
 
     /// Returns whether a later list differs in nothing but topics that changed since, by `history`,
     /// or `None` if that does not reach back so far.
     pub(crate) fn is_followed_by(&self, later: &Self, history: &ReplayBuffer) -> Option<bool> {
         let changed = history.since(self.revision())?;
-        let ops = difference(self.topics(), later.topics(), |_| false);
-        Some(ops.iter().all(|op| changed.contains(&op.topic_id())))
+        let difference = Difference::between(self.topics(), later.topics());
+        Some(difference.topic_ids().all(|id| changed.contains(&id)))
     }
 
     /// Returns the topics of a later list that were posted since this one, as far as `history`
     /// knows.
-    ///
-    /// Ids do not say what is new, since they are drawn before the commit: a post with a lower one
-    /// may be committed later. New is what was not here, neither deleted lately nor too old for a
-    /// full list.
     pub(crate) fn posted_on(
         &self,
         later: &Self,
         history: &ReplayBuffer,
         topics_max: usize,
     ) -> Vec<Arc<Topic>> {
-        let first = self.first_if_full(topics_max);
-        let topics = later.topics().iter();
-        topics
-            .filter(|topic| Some(topic.id) > first && self.topic(topic.id).is_none())
+        let difference = Difference::between(self.topics(), later.topics());
+        self.posted(&difference, history, topics_max)
+    }
+
+    /// Returns which topics of the difference to a later list were posted since this one.
+    ///
+    /// Ids do not say what is new, since they are drawn before the commit: a post with a lower one
+    /// may be committed later. New is what was not here, neither deleted lately nor too old for a
+    /// full list.
+    fn posted(
+        &self,
+        difference: &Difference,
+        history: &ReplayBuffer,
+        topics_max: usize,
+    ) -> Vec<Arc<Topic>> {
+        let first = full_list::first_if_full(self.topics(), topics_max);
+        let added = difference.added();
+        added
+            .filter(|topic| Some(topic.id) > first)
             .filter(|topic| !history.has_changed(topic.id, self.revision()))
             .map(Arc::clone)
             .collect()
-    }
-
-    /// Returns the first topic of a list that has no room left, so that there may be older ones.
-    fn first_if_full(&self, topics_max: usize) -> Option<TopicId> {
-        let is_full = self.topics.len() >= topics_max;
-        self.topics
-            .first()
-            .filter(|_| is_full)
-            .map(|topic| topic.id)
     }
 
     /// Returns the patch to `next`, with `archived` to say which of the removed topics were pushed
@@ -235,12 +248,12 @@ impl Snapshot {
     fn towards(
         &self,
         mut next: Self,
+        difference: Difference,
         posted: Vec<Arc<Topic>>,
         known_since: Option<KnownSince>,
         archived: impl Fn(TopicId) -> bool,
     ) -> Applied {
-        let ops = difference(self.topics(), next.topics(), archived);
-        if ops.is_empty() {
+        if difference.is_empty() {
             next.since = self.since;
             return Applied::Same(Arc::new(next));
         }
@@ -250,7 +263,7 @@ impl Snapshot {
             from: self.since,
             to: next.cursor().clone(),
             digest: next.digest(),
-            ops,
+            ops: difference.into_ops(archived),
         };
         let mut update = Update::new(Arc::new(next), patch, posted);
         update.known_since = known_since;
@@ -307,32 +320,6 @@ pub enum Applied {
     /// A full list lost topics, and older ones that are not archived yet may take their place; or
     /// the log says only that the list has to be read: only the database knows it.
     Reload,
-}
-
-/// Returns the ops that turn one list in id order into another: first the deletes, then the sets.
-fn difference(
-    old: &[Arc<Topic>],
-    new: &[Arc<Topic>],
-    archived: impl Fn(TopicId) -> bool,
-) -> Vec<Op> {
-    let gone = old.iter().filter(|topic| find(new, topic.id).is_none());
-    let deletes = gone.map(|topic| Op::Delete {
-        id: topic.id,
-        archived: archived(topic.id),
-    });
-    let changed = new.iter().filter(|topic| {
-        let before = find(old, topic.id);
-        !before.is_some_and(|before| Arc::ptr_eq(before, topic) || before == *topic)
-    });
-    deletes
-        .chain(changed.map(|topic| Op::Set(Arc::clone(topic))))
-        .collect()
-}
-
-/// Returns the topic with this id, from a list in id order.
-fn find(topics: &[Arc<Topic>], id: TopicId) -> Option<&Arc<Topic>> {
-    let at = topics.binary_search_by_key(&id, |topic| topic.id).ok()?;
-    Some(&topics[at])
 }
 
 #[cfg(test)]

@@ -95,8 +95,8 @@ pub struct AuditBounds {
     pub per_actor_min: u64,
 }
 
-/// Forgets the oldest entries beyond what is kept. Returns how many went.
-pub(crate) fn prune(
+/// Trims the audit to the entries that are kept. Returns how many it deleted.
+pub(crate) fn trim(
     connection: &mut AnyConnection,
     bounds: AuditBounds,
 ) -> Result<usize, StoreError> {

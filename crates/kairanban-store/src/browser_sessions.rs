@@ -256,8 +256,8 @@ pub(crate) fn end_of_token(connection: &mut AnyConnection, token: i64) -> Result
     Ok(())
 }
 
-/// Deletes sessions that have ended. Returns how many.
-pub(crate) fn forget(connection: &mut AnyConnection) -> Result<usize, StoreError> {
-    let ended = browser_sessions::table.filter(browser_sessions::expires_at.le(connection.now()));
-    Ok(diesel::delete(ended).execute(connection)?)
+/// Deletes sessions that have expired. Returns how many.
+pub(crate) fn expire(connection: &mut AnyConnection) -> Result<usize, StoreError> {
+    let expired = browser_sessions::table.filter(browser_sessions::expires_at.le(connection.now()));
+    Ok(diesel::delete(expired).execute(connection)?)
 }

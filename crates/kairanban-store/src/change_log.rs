@@ -1,5 +1,4 @@
-//! The change log: what was committed after a revision; in [`retention`], archiving, and forgetting
-//! the oldest.
+//! The change log: what was committed after a revision; in [`retention`], archiving and trimming.
 
 mod retention;
 
@@ -10,7 +9,7 @@ use diesel::{
 };
 use kairanban_core::{BoardId, BoardInfo, BoardName, Change, LogPosition, LogRow, Revision};
 
-pub(crate) use self::retention::{archive, head_before, is_overfull, prune};
+pub(crate) use self::retention::{archive, head_before, is_overfull, trim};
 use crate::{
     StoreError,
     connection::AnyConnection,
@@ -52,7 +51,7 @@ pub struct ChangedBoard {
     pub revision: Revision,
 }
 
-/// A stretch of one board's log.
+/// Which page of one board's log to read.
 #[derive(Clone, Copy, Debug)]
 pub struct LogPage {
     /// Only rows after this revision.
@@ -63,7 +62,7 @@ pub struct LogPage {
     pub limit: usize,
 }
 
-/// Reads a stretch of one board's log, in order.
+/// Reads a page of one board's log, in order.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     board: &BoardName,

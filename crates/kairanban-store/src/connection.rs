@@ -153,35 +153,60 @@ pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
 /// Returns the settings that every Postgres session of our own begins with.
 fn session_settings(timeouts: Timeouts) -> String {
     // What is read after a lock must be as it is then.
-    settings("SET", timeouts) + "SET default_transaction_isolation = 'read committed'; "
+    let isolation = ("default_transaction_isolation", "read committed".to_owned());
+    let settings: Vec<_> = settings(timeouts).into_iter().chain([isolation]).collect();
+    set_all(&settings, SettingLifetime::Session)
 }
 
 /// Returns the settings that every transaction begins with, where sessions are not our own.
 pub(crate) fn transaction_settings(timeouts: Timeouts) -> String {
-    settings("SET LOCAL", timeouts) + "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+    // Before any query.
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; ".to_owned()
+        + &set_all(&settings(timeouts), SettingLifetime::Transaction)
 }
 
-fn settings(set: &str, timeouts: Timeouts) -> String {
+fn settings(timeouts: Timeouts) -> [(&'static str, String); 9] {
     let statement_ms = timeouts.statement.as_millis();
-    // An acknowledged write is durable, whatever the database's default is.
-    let settings = [
-        format!("statement_timeout = {statement_ms}"),
-        format!("lock_timeout = {statement_ms}"),
+    [
+        ("statement_timeout", statement_ms.to_string()),
+        ("lock_timeout", statement_ms.to_string()),
         // 0 would be no limit.
-        format!("kairanban.key_wait = '{}'", timeouts.key.as_millis().max(1)),
-        format!("idle_in_transaction_session_timeout = {statement_ms}"),
-        "timezone = 'UTC'".to_owned(),
-        "synchronous_commit = 'on'".to_owned(),
-        "client_min_messages = 'warning'".to_owned(),
+        (
+            "kairanban.key_wait",
+            timeouts.key.as_millis().max(1).to_string(),
+        ),
+        (
+            "idle_in_transaction_session_timeout",
+            statement_ms.to_string(),
+        ),
+        ("timezone", "UTC".to_owned()),
+        // An acknowledged write is durable, whatever the database's default is.
+        ("synchronous_commit", "on".to_owned()),
+        ("client_min_messages", "warning".to_owned()),
         // A statement that row-level security would cut fails instead: what a reader is shown, and
         // what a write decides by, is all that there is.
-        "row_security = off".to_owned(),
+        ("row_security", "off".to_owned()),
         // Compiling a query takes longer than any of ours runs.
-        "jit = off".to_owned(),
-    ];
-    settings
-        .map(|setting| format!("{set} {setting}; "))
-        .concat()
+        ("jit", "off".to_owned()),
+    ]
+}
+
+/// How long a setting lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SettingLifetime {
+    Session,
+    Transaction,
+}
+
+/// Returns one statement that makes settings: with each write they are made anew, and a statement
+/// for each would cost more than all else that begins a transaction.
+fn set_all(settings: &[(&str, String)], lifetime: SettingLifetime) -> String {
+    let is_local = lifetime == SettingLifetime::Transaction;
+    let settings = settings.iter().map(|(name, value)| {
+        // By another program's path the function could be another one.
+        format!("pg_catalog.set_config('{name}', '{value}', {is_local})")
+    });
+    format!("SELECT {}; ", settings.collect::<Vec<_>>().join(", "))
 }
 
 /// Returns whether a transaction pooler stands between this process and Postgres. Opens two

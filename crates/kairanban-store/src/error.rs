@@ -152,8 +152,8 @@ pub enum FaultKind {
     TriggersOff,
     /// Row-level security hides rows from the role of the server.
     #[error(
-        "row-level security hides rows from the role of the server, as the owner of the tables turn \
-         it off, or give the role BYPASSRLS: "
+        "row-level security hides rows from the role of the server, as the owner of the tables \
+         turn it off, or give the role BYPASSRLS: "
     )]
     RowSecurity,
     /// A rule of the owner's takes the place of a statement.
@@ -167,8 +167,8 @@ pub enum FaultKind {
     ForeignTrigger,
     /// What is ours alone, a table or a function, refuses what a server writes.
     #[error(
-        "the schema is not as `kairanban migrate` makes it, as the owner of the tables undo what was \
-         changed: "
+        "the schema is not as `kairanban migrate` makes it, as the owner of the tables undo what \
+         was changed: "
     )]
     Schema,
     /// What says nothing of the database: a code that is not known, raised by a trigger.

@@ -18,7 +18,7 @@ use crate::{
     sql::{Fixed, Number, Piece, REVISION_MAX, number},
 };
 
-/// The key under which `identity` has how far the log was forgotten.
+/// The key under which `identity` has how far the log was trimmed.
 const TRIMMED_TO: &str = "trimmed_to";
 
 /// Finds out what the database is to one who has read from it up to `known`, and begins a new epoch
@@ -230,7 +230,7 @@ pub(crate) fn holds(
         && known.last.as_ref().is_none_or(|read| first == Some(read))
 }
 
-/// Reads the revision up to which the log may have been forgotten.
+/// Reads the revision up to which the log may have been trimmed.
 pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, StoreError> {
     let text = identity::get(connection, TRIMMED_TO)?;
     let known = text
@@ -239,7 +239,7 @@ pub(crate) fn trimmed_to(connection: &mut AnyConnection) -> Result<Revision, Sto
     Ok(known.unwrap_or(Revision::ZERO))
 }
 
-/// Notes that the log was forgotten up to a revision.
+/// Notes that the log was trimmed up to a revision.
 pub(crate) fn set_trimmed_to(connection: &mut AnyConnection, upto: i64) -> QueryResult<()> {
     identity::put(connection, TRIMMED_TO, &upto.to_string())
 }

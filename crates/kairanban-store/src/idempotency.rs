@@ -209,8 +209,8 @@ fn columns<'a>(
     )
 }
 
-/// Forgets keys older than `age_max`. Returns how many.
-pub(crate) fn forget(
+/// Deletes keys that have expired, which are those older than `age_max`. Returns how many.
+pub(crate) fn expire(
     connection: &mut AnyConnection,
     age_max: Duration,
 ) -> Result<usize, StoreError> {

@@ -206,8 +206,8 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "transaction_stamped",
 ];
 
-/// Tables on which owners may have constraints and triggers of their own, which may refuse or change
-/// rows.
+/// Tables on which owners may have constraints and triggers of their own, which may refuse or
+/// change rows.
 pub(crate) const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
 
 /// The names of all tables.

@@ -160,8 +160,8 @@ impl Pool {
         done.map_err(StoreError::of_reading)
     }
 
-    /// Notes why a write failed that is not the writer's own: whether others fail by it, too, is for
-    /// the writer to check.
+    /// Notes why a write failed that is not the writer's own: whether others fail by it, too, is
+    /// for the writer to check.
     pub(crate) fn note(&self, fault: &Fault) {
         if fault.kind == FaultKind::Schema {
             tracing::error!(reason = %fault, "a write does not work");

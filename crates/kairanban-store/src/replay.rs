@@ -1,12 +1,12 @@
-//! The newest stretch of a board's log, for readers that come back. Those from further back share
-//! one search of the log (ADR 12).
+//! The newest part of a board's log, for readers that come back. Those from further back share one
+//! search of the log (ADR 12).
 
 use diesel::{
     prelude::*,
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use kairanban_core::{ChangeKind, ListEffect, ReplayBuffer, ReplayRange, TopicId};
+use kairanban_core::{ChangeKind, ListEffect, ReplayBuffer, ReplayRange, TopicId, full_list};
 
 use crate::{
     StoreError,
@@ -36,7 +36,7 @@ pub(crate) fn read(
 ) -> Result<ReplayBuffer, StoreError> {
     // What was pushed out is not archived yet, or there is a change that says so, which is read
     // later.
-    let waiting = if range.shown >= topics_max {
+    let waiting = if full_list::is_full(range.shown, topics_max) {
         below(connection, range, replay_max)?
     } else {
         Vec::new()
@@ -71,7 +71,7 @@ pub(crate) fn read(
         .map(|(at, id)| Ok((revision(at)?, id)))
         .collect::<Result<Vec<_>, StoreError>>()?;
     let waiting = waiting.into_iter().map(|id| (range.upto, TopicId(id)));
-    // After the reading: what was forgotten meanwhile is not in it.
+    // After the reading: what was trimmed meanwhile is not in it.
     let floor = revision(known_from)?
         .max(history::trimmed_to(connection)?)
         .min(range.upto);
@@ -94,7 +94,7 @@ fn touched_sql(
         .filter(|kind| kind.list_effect() != ListEffect::Reload)
         .map(|kind| format!("'{}'", kind.as_str()))
         .collect();
-    let spared = row_limit(topics_max.saturating_sub(range.shown).max(1) - 1);
+    let spared = row_limit(full_list::deletions_while_not_full(range.shown, topics_max));
     format!(
         "WITH touched AS MATERIALIZED (SELECT topic_id, max(revision) AS revision, \
          count(*) AS changes, min(revision) AS oldest, \
@@ -102,14 +102,14 @@ fn touched_sql(
          max(CASE WHEN kind NOT IN ({followed}) THEN revision END) AS cleared \
          FROM (SELECT id, revision, kind, topic_id FROM changes WHERE board_id = {board} \
          AND revision > {after} AND revision <= {REVISION_MAX} \
-         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS stretch GROUP BY topic_id), \
-         stretch AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, \
+         ORDER BY revision DESC, id DESC LIMIT {rows_max}) AS newest GROUP BY topic_id), \
+         total AS (SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) AS changes, \
          min(oldest) AS oldest, max(cleared) AS cleared, \
          (SELECT gone FROM touched WHERE gone IS NOT NULL ORDER BY gone DESC \
          LIMIT 1 OFFSET {spared}) AS gone FROM touched) \
-         SELECT stretch.changes, stretch.oldest, stretch.cleared, stretch.gone, touched.topic_id, \
+         SELECT total.changes, total.oldest, total.cleared, total.gone, touched.topic_id, \
          touched.revision \
-         FROM stretch LEFT JOIN touched ON touched.topic_id IS NOT NULL \
+         FROM total LEFT JOIN touched ON touched.topic_id IS NOT NULL \
          ORDER BY touched.revision DESC LIMIT {limit}",
         followed = followed.join(", "),
         board = range.board_id.0,
@@ -140,8 +140,8 @@ fn below(
         .load(connection)?)
 }
 
-/// A topic of a stretch of the log, and when it changed last; with what is known of the whole
-/// stretch.
+/// A topic that changed in the range, and when it changed last; with what is known of the whole
+/// range.
 #[derive(QueryableByName)]
 struct ChangedTopicRow {
     #[diesel(sql_type = BigInt)]

@@ -37,14 +37,14 @@ use self::board::{board_revision, named_at};
 pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;
 pub(crate) use self::creation::{Created, create_each, create_one, create_topics};
-pub(crate) use self::deleted::{forget_deleted, restore_topic};
+pub(crate) use self::deleted::{expire_undo, restore_topic};
 pub use self::directory::TitledBoard;
 pub(crate) use self::directory::{board_title, newest_topics, titled_boards};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
-/// moment, then the newest stretch of its log up to there.
+/// moment, then the newest part of its log up to there.
 pub(crate) fn load(
     connection: &mut AnyConnection,
     epoch: &Epoch,

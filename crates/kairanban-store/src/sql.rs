@@ -9,7 +9,7 @@ use diesel::{
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{BigInt, Bool, HasSqlType, Nullable, Untyped},
+    sql_types::{BigInt, Bool, HasSqlType, Nullable, Text, Untyped},
 };
 use kairanban_core::{LogPosition, Revision};
 
@@ -166,6 +166,50 @@ impl<DB: Backend> QueryFragment<DB> for Fixed {
 }
 
 impl<C: Connection> RunQueryDsl<C> for Fixed {}
+
+/// A [`Fixed`] statement of Postgres with one value, a text, at its `$1`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FixedWithText<'t> {
+    before: &'static str,
+    text: &'t str,
+    after: &'static str,
+}
+
+impl<'t> FixedWithText<'t> {
+    pub(crate) fn new(statement: &'static str, text: &'t str) -> Self {
+        let (before, after) = statement.split_once("$1").unwrap_or((statement, ""));
+        Self {
+            before,
+            text,
+            after,
+        }
+    }
+}
+
+impl Query for FixedWithText<'_> {
+    type SqlType = Untyped;
+}
+
+impl QueryId for FixedWithText<'_> {
+    type QueryId = ();
+    // It is known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB> QueryFragment<DB> for FixedWithText<'_>
+where
+    DB: Backend + HasSqlType<Text>,
+    str: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.before);
+        out.push_bind_param::<Text, _>(self.text)?;
+        out.push_sql(self.after);
+        Ok(())
+    }
+}
+
+impl<C: Connection> RunQueryDsl<C> for FixedWithText<'_> {}
 
 /// The row of `PRAGMA data_version`.
 #[derive(QueryableByName)]

@@ -1,4 +1,4 @@
-//! Reads from the database through the pool, and deletes what is too old.
+//! Reads from the database through the pool, and deletes what has expired.
 
 mod data_version;
 mod directory;
@@ -26,7 +26,16 @@ use crate::{
     repository, tickets as ticket_queries,
 };
 
-/// The database behind a pool. Cheap to clone. Every call blocks.
+/// The database behind a pool. Cheap to clone.
+///
+/// Every call but [`permit`](Self::permit) blocks its thread: for the wait for a connection, and
+/// for one statement or a few, each of which ends by [`StoreConfig::timeouts`]. If the network, or
+/// the database, keeps silent, a call may take longer; so a caller that cannot wait limits it by
+/// [`answer_max`](Self::answer_max), and lets the thread go on.
+///
+/// Where it says *if the database is away*, the error is [`StoreError::Unavailable`],
+/// [`StoreError::Fault`] or, if the database answers but not as its schema promises,
+/// [`StoreError::Unreadable`] or [`StoreError::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: Pool,
@@ -58,7 +67,7 @@ impl Store {
 
     /// Waits for a permit to query the database. Keep it until the database has answered. There are
     /// about as many permits as connections, so that many requests wait in a queue, and not each in
-    /// a thread of its own.
+    /// a thread of its own. Cancel safe.
     ///
     /// # Errors
     /// Infallible in practice: the semaphore is never closed.
@@ -181,7 +190,8 @@ impl Store {
         self.with(repository::stored_default_board)
     }
 
-    /// Reads boards in the order of their names, after one of them.
+    /// Reads the boards that are `visible`, in the order of their names: at most `limit`, those
+    /// after the name `after`, or the first ones.
     ///
     /// # Errors
     /// If the database is away.
@@ -238,7 +248,8 @@ impl Store {
         self.with(|connection| repository::topic(connection, board, id))
     }
 
-    /// Reads topics of a board, archived or not, the newest first.
+    /// Reads topics of a board, archived or not, the newest first. Those that cannot be read are
+    /// left out of the page.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -246,7 +257,8 @@ impl Store {
         self.with(|connection| repository::page(connection, board, wanted))
     }
 
-    /// Searches the topics of a page for a text.
+    /// Searches the topics of a page for a text. Looks at `wanted.limit` topics, and returns as
+    /// many or fewer.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -259,7 +271,8 @@ impl Store {
         self.with(|connection| repository::search(connection, board, text, wanted))
     }
 
-    /// Reads a stretch of one board's log, in order.
+    /// Reads a page of one board's log, in the order of commits. A page with fewer than
+    /// `wanted.limit` rows is the last one.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
@@ -275,7 +288,8 @@ impl Store {
         self.with(clock::read)
     }
 
-    /// Reads what administrators did, the newest first, older than `before`.
+    /// Reads what administrators did, the newest first: at most `limit` entries, with ids less than
+    /// `before`, or the newest of all.
     ///
     /// # Errors
     /// If the database is away.
@@ -287,33 +301,34 @@ impl Store {
         self.with(|connection| audit::page(connection, before, limit))
     }
 
-    /// Deletes what is too old: audit entries beyond those `kept`, topics deleted before `undo`,
-    /// expired tickets and sessions. Returns how many rows.
+    /// Deletes what has expired: tickets, sessions, and topics that were deleted before `undo`.
+    /// Trims the audit to what is `kept`. Returns how many rows it deleted.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn forget(
+    pub fn expire(
         &self,
         kept: AuditBounds,
         undo: Duration,
         tickets: TicketTimes,
     ) -> Result<usize, StoreError> {
         self.pool.with_write_lock(|connection| {
-            let deleted = repository::forget_deleted(connection, undo)?;
-            Ok(audit::prune(connection, kept)?
+            let deleted = repository::expire_undo(connection, undo)?;
+            Ok(audit::trim(connection, kept)?
                 + deleted
-                + ticket_queries::forget(connection, tickets)?
-                + browser_sessions::forget(connection)?)
+                + ticket_queries::expire(connection, tickets)?
+                + browser_sessions::expire(connection)?)
         })
     }
 
-    /// Deletes idempotency keys older than `age_max`. Returns how many.
+    /// Deletes idempotency keys that have expired, which are those older than `age_max`. Returns
+    /// how many.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn forget_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
+    pub fn expire_keys(&self, age_max: Duration) -> Result<usize, StoreError> {
         self.pool
-            .with_write_lock(|connection| idempotency::forget(connection, age_max))
+            .with_write_lock(|connection| idempotency::expire(connection, age_max))
     }
 
     fn with<T>(

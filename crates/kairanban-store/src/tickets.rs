@@ -192,7 +192,7 @@ pub(crate) fn redeem(
 }
 
 /// Deletes tickets that have expired. Returns how many.
-pub(crate) fn forget(
+pub(crate) fn expire(
     connection: &mut AnyConnection,
     times: TicketTimes,
 ) -> Result<usize, StoreError> {

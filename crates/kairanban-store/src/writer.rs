@@ -101,7 +101,9 @@ impl Writer {
         &self.health
     }
 
-    /// Queues a write and waits until it is committed. Dropping the future does not undo it.
+    /// Queues a write and waits until it is committed: as long as the writer takes, which answers
+    /// each write in the end. Not cancel safe: a write whose future is dropped is committed all the
+    /// same, or not.
     ///
     /// # Errors
     /// If the write is refused, or the database or the queue has no room for it.

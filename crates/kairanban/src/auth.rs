@@ -271,7 +271,9 @@ fn actor(token: Token) -> Actor {
     }
 }
 
-/// Authenticates callers by token or ticket. Cheap to clone.
+/// Authenticates callers by token or ticket, and signs browsers in and out. Cheap to clone. Only
+/// [`caller`](Self::caller) is cancel safe: what other futures do may be done after they are
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     store: Store,
@@ -306,7 +308,8 @@ impl Authenticator {
             return Ok(Caller::default());
         };
         let find = || self.finder.find(shown.clone());
-        Ok(self.admit(self.follow_token(find).await?, None))
+        let token = self.follow_token(find).await?;
+        Ok(self.caller_with(token, None))
     }
 
     /// Authenticates a client by a ticket for a board, and ends the stream that was opened with it
@@ -330,10 +333,10 @@ impl Authenticator {
         };
         let token = self.follow_token(find).await?;
         let lease = self.active_tokens.lease_ticket(secret);
-        Ok(self.admit(token, Some((board.clone(), Arc::new(lease)))))
+        Ok(self.caller_with(token, Some((board.clone(), Arc::new(lease)))))
     }
 
-    fn admit(
+    fn caller_with(
         &self,
         token: watch::Receiver<Option<FoundToken>>,
         ticket: Option<(BoardName, Arc<TicketLease>)>,

@@ -23,7 +23,8 @@ pub async fn blocking<T: Send + 'static>(
 
 /// Queries the database for a request, once there is a permit. The time is limited, because a
 /// frozen server, or a broken link, would let the request wait for ever. The query itself goes on,
-/// without the permit then: others would lack it for as long.
+/// without the permit then: others would lack it for as long. If the future is dropped, it goes on
+/// with the permit.
 ///
 /// # Errors
 /// Those of `ask`, and [`StoreError::Unavailable`] when there is no answer in time.
@@ -49,7 +50,7 @@ pub async fn query<T: Send + 'static>(
 }
 
 /// Queries the database for many requests, as the follower does: without waiting for a permit
-/// behind theirs.
+/// behind theirs. Dropping the future does not stop the query.
 ///
 /// # Errors
 /// As [`query`].
@@ -62,7 +63,7 @@ pub async fn query_priority<T: Send + 'static>(
 }
 
 /// Runs several statements in the background. The time is limited, so that a session that never
-/// answers does not stop the task.
+/// answers does not stop the task. Dropping the future does not stop the statements.
 ///
 /// # Errors
 /// As [`query`].
@@ -75,7 +76,7 @@ pub async fn in_the_background<T: Send + 'static>(
     timeout(patience, work).await.unwrap_or_else(no_answer)
 }
 
-/// Limits `answer` to the time that the database may take.
+/// Limits `answer` to the time that the database may take. As cancel safe as `answer`.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] if it takes longer, and those of `answer`.

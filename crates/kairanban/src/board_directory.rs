@@ -37,7 +37,7 @@ struct Directory {
 
 #[derive(Debug, Default)]
 struct KnownTitles {
-    /// Grows whenever everything is forgotten. What was read before that is not remembered after
+    /// Grows whenever everything is evicted. What was read before that is not remembered after
     /// it.
     generation: u64,
     lists: HashMap<Visible, (Instant, Arc<[TitledBoard]>)>,
@@ -57,7 +57,7 @@ impl BoardDirectory {
         }))
     }
 
-    /// Forgets everything, because a board changed.
+    /// Evicts everything, because a board changed.
     pub fn clear(&self) {
         let mut known = self.0.known.lock();
         known.generation += 1;
@@ -73,7 +73,7 @@ impl BoardDirectory {
         known.lists.get(visible).map(|(_, list)| Arc::clone(list))
     }
 
-    /// Returns the first boards, by name, that a caller may see.
+    /// Returns the first boards, by name, that a caller may see. Cancel safe.
     ///
     /// # Errors
     /// If it is not remembered, and the database is away.
@@ -88,7 +88,7 @@ impl BoardDirectory {
             .await
     }
 
-    /// Returns the title of a board.
+    /// Returns the title of a board. Cancel safe.
     ///
     /// # Errors
     /// As [`list`](Self::list).

@@ -2,7 +2,7 @@
 //!
 //! Any client can make up names. So one query answers all lookups of a moment, queries that found
 //! nothing are paced ([`EmptyReads`]), and for a moment (`cache.absent_ms`) a name that no board
-//! has is answered from memory. The follower forgets all such names when the log reports any change
+//! has is answered from memory. The follower evicts all such names when the log reports any change
 //! of a board, and when a new epoch begins.
 //!
 //! A board that is hidden from the caller is remembered like a missing one, for callers who may not
@@ -45,7 +45,7 @@ pub struct AbsentBoards {
 
 #[derive(Debug, Default)]
 struct AbsentNames {
-    /// Grows whenever all names are forgotten. What was read before that is not remembered after
+    /// Grows whenever all names are evicted. What was read before that is not remembered after
     /// it.
     generation: u64,
     known: HashMap<BoardName, Absence>,
@@ -69,7 +69,7 @@ impl AbsentBoards {
         }
     }
 
-    /// Forgets all names, because a board may have got one of them.
+    /// Evicts all names, because a board may have got one of them.
     pub fn clear(&self) {
         let mut names = self.names.lock();
         names.generation += 1;
@@ -153,7 +153,7 @@ impl BoardFinder {
     }
 
     /// Asks the database whether there is a board that a caller may read whose token allows `right`
-    /// there.
+    /// there. Cancel safe: the lookup of a client that has gone changes nothing.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.

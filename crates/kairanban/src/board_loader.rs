@@ -70,7 +70,7 @@ impl BoardLoader {
     }
 
     /// Loads a board of the history that was read up to `known` into the channel that has its name
-    /// once it was read.
+    /// once it was read. Cancel safe: a load is installed as a whole or not at all.
     ///
     /// # Errors
     /// As [`LoadError`] has them.

@@ -22,7 +22,7 @@ pub enum ApiError {
     /// No board, topic or page is at this address.
     #[error("{0}")]
     NotFound(String),
-    /// It was deleted, or has been forgotten.
+    /// It was deleted, or the log that held it was trimmed.
     #[error("{0}")]
     Gone(&'static str),
     /// The address is right, the method is not.

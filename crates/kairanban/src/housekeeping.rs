@@ -15,8 +15,8 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// The change log and keys are pruned once in this number of rounds.
-const PRUNE_EVERY: u64 = 10;
+/// The change log is trimmed, and keys expire, once in this number of rounds.
+const TRIM_EVERY: u64 = 10;
 
 /// The task that deletes what is no longer needed.
 #[derive(Debug)]
@@ -73,37 +73,37 @@ impl Housekeeping {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            self.quotas.forget_idle();
+            self.quotas.evict_idle();
             if !self.follower.may_expire() {
                 continue;
             }
             let evicted = self.hub.evict(Instant::now(), self.cache_ttl);
             self.metrics.evicted(evicted);
-            if let Err(error) = self.forget().await {
-                tracing::warn!(%error, "could not forget what is too old");
+            if let Err(error) = self.expire().await {
+                tracing::warn!(%error, "could not delete what has expired");
             }
-            if round % PRUNE_EVERY != 0 {
+            if round % TRIM_EVERY != 0 {
                 continue;
             }
-            if let Err(error) = self.prune().await {
-                tracing::warn!(%error, "could not forget old changes and keys");
+            if let Err(error) = self.trim().await {
+                tracing::warn!(%error, "could not trim the change log, or delete the keys that have expired");
             }
         }
     }
 
-    async fn forget(&self) -> Result<(), StoreError> {
+    async fn expire(&self) -> Result<(), StoreError> {
         let Bounds {
             audit,
             undo,
             tickets,
             ..
         } = self.bounds;
-        in_the_background(&self.store, move |store| store.forget(audit, undo, tickets))
+        in_the_background(&self.store, move |store| store.expire(audit, undo, tickets))
             .await
             .map(drop)
     }
 
-    async fn prune(&self) -> Result<(), StoreError> {
+    async fn trim(&self) -> Result<(), StoreError> {
         let Bounds {
             changes_max,
             changes_age_max,
@@ -111,11 +111,11 @@ impl Housekeeping {
             ..
         } = self.bounds;
         let trimmed_to = in_the_background(&self.store, move |store| {
-            let forgotten = store.prune(changes_max, changes_age_max)?;
-            if forgotten > 0 {
-                tracing::info!(forgotten, "forgot the oldest changes");
+            let trimmed = store.trim_log(changes_max, changes_age_max)?;
+            if trimmed > 0 {
+                tracing::info!(trimmed, "trimmed the change log");
             }
-            store.forget_keys(key_age_max)?;
+            store.expire_keys(key_age_max)?;
             store.trimmed_to()
         });
         self.trimmed_to.raise(trimmed_to.await?);

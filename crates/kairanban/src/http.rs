@@ -26,11 +26,12 @@ use kairanban_core::BoardName;
 
 use crate::error::ApiError;
 
-/// Parses an id in an address, in its one spelling.
-fn row_id(text: &str) -> Option<i64> {
+/// Parses the id of `what` in an address, in its one spelling. Another text leads to none.
+fn row_id(text: &str, what: &str) -> Result<i64, ApiError> {
     text.parse()
         .ok()
         .filter(|id: &i64| *id > 0 && id.to_string() == text)
+        .ok_or_else(|| ApiError::NotFound(format!("there is no {what} {text:?}")))
 }
 
 /// Parses the name of a board in an address. What is not a valid name leads to no board.

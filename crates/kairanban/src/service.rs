@@ -29,6 +29,11 @@ pub use watching::Watch;
 pub use writing::on_commit;
 
 /// Reads, watches and writes boards. Cheap to clone.
+///
+/// What reads or watches is cancel safe: a future that is dropped leaves nothing behind but,
+/// perhaps, a query that goes on until the database answers it. What writes is not: a write whose
+/// future is dropped is committed all the same, or not. All futures end within the times of the
+/// configuration, or of the caller, while the database is away as well.
 #[derive(Clone, Debug)]
 pub struct BoardService {
     deps: Arc<ServiceDeps>,

@@ -19,7 +19,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     BoardLoad, BoardName, BulkStamp, Cursor, LogPosition, Policies, ReplayBuffer, Revision,
-    Snapshot, Topic, TopicId,
+    Snapshot, Topic, TopicId, full_list,
 };
 use kairanban_store::{BoardHead, Store, StoreError};
 use redis::{
@@ -191,7 +191,7 @@ impl BoardSource {
         let key = format!("kairanban:{epoch}:{topics_max}:{board}{signed}");
         if let Some(copy) = redis.get(&key).await
             && (copy.board_id, copy.revision) == (board_id.0, revision.get())
-            && copy.topics.len() <= topics_max
+            && full_list::surplus(copy.topics.len(), topics_max) == 0
         {
             let (snapshot, replay_buffer) = copy.into_list(
                 board,

@@ -54,7 +54,7 @@ impl Drain {
         self.token.is_cancelled()
     }
 
-    /// Waits until the server is ending.
+    /// Waits until the server is ending. Cancel safe.
     pub async fn begun(&self) {
         self.token.cancelled().await;
     }
@@ -92,7 +92,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal. Cancel safe.
     ///
     /// # Errors
     /// Never.
@@ -120,7 +120,7 @@ impl Signals {
         Ok(Self)
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal. Cancel safe.
     ///
     /// # Errors
     /// If the system does not allow it.

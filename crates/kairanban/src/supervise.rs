@@ -164,7 +164,7 @@ impl Supervisor {
         self.0.lost.send_replace(Some(name));
     }
 
-    /// Waits until a vital task or thread has ended, and returns its name.
+    /// Waits until a vital task or thread has ended, and returns its name. Cancel safe.
     pub async fn lost(&self) -> &'static str {
         let mut lost = self.0.lost.subscribe();
         loop {
@@ -191,7 +191,8 @@ impl Supervisor {
         failed_at.keys().copied().collect()
     }
 
-    /// Stops the tasks and waits for them. Returns whether all ended in time.
+    /// Stops the tasks and waits for them. Returns whether all ended in time. If the future is
+    /// dropped, they end all the same.
     pub async fn end(&self, at_most: Duration) -> bool {
         self.0.stop.cancel();
         self.0.tasks.close();

@@ -58,8 +58,8 @@ export interface Post {
   /** The server's own sentence about the last attempt, or null. */
   readonly detail: string | null;
   /**
-   * The stable code of the server's problem, or null. `expired`: it has waited so long that the
-   * server may have forgotten its key; sent again, it could appear twice.
+   * The stable code of the server's problem, or null. `expired`: it has waited so long that its
+   * key may have expired on the server; sent again, it could appear twice.
    */
   readonly code: string | null;
   /** The fields that the server found fault with. */

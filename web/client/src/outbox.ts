@@ -102,7 +102,7 @@ export function answered(
   return change(outbox, key, { ...problem, state: "failed" });
 }
 
-/** Sends a post again, now. One whose key may be forgotten gets another. */
+/** Sends a post again, now. One whose key may have expired gets another. */
 export function resent(outbox: Outbox, key: string, newKey: string): Outbox {
   const post = outbox.find((post) => post.key === key);
   if (post?.state === "waiting") return change(outbox, key, { retryAt: null });

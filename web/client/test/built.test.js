@@ -42,6 +42,29 @@ test("what the page loads when its reader does something takes at most 3.2 kB", 
   assert.ok(bytes(dist("act.js")) <= 3_200, `${bytes(dist("act.js"))} bytes`);
 });
 
+test("no module of the page imports itself, not even by way of others", async () => {
+  const entryPoints = ["../app/board.ts", "../app/act.ts"];
+  const { metafile } = await build({
+    entryPoints,
+    absWorkingDir: here,
+    bundle: true,
+    format: "esm",
+    metafile: true,
+    outdir: "unused",
+    write: false,
+  });
+  const left = new Map(
+    Object.entries(metafile.inputs).map(([file, { imports }]) => [
+      file,
+      imports.map(({ path }) => path),
+    ]),
+  );
+  // What imports nothing that is left is in no circle.
+  const isFree = ([, imports]) => imports.every((path) => !left.has(path));
+  for (let free; (free = [...left].find(isFree)); ) left.delete(free[0]);
+  assert.deepEqual([...left.keys()], []);
+});
+
 test("with posting the client takes at most 7.2 kB, and the hook and the element little more", () => {
   assert.ok(bytes(dist("index.js")) <= 7_200, `${bytes(dist("index.js"))} bytes`);
   assert.ok(bytes(dist("react.js")) <= 500, `${bytes(dist("react.js"))} bytes`);

@@ -227,7 +227,7 @@ test("the 21st that would wait is not taken", async () => {
   assert.deepEqual(keys.map((key) => key !== null).lastIndexOf(true), 19);
 });
 
-test("a post that the server may have forgotten is not sent again by itself", async () => {
+test("a post whose key may have expired is not sent again by itself", async () => {
   const { tab, board, server, clock } = await followed();
   server.answers = ["refused"];
   const key = board.post("old");

@@ -27,7 +27,7 @@ export declare function next(outbox: Outbox): OwnPost | undefined;
 export declare function sending(outbox: Outbox, key: string, now: number): Outbox;
 /** The server answered, or did not. */
 export declare function answered(outbox: Outbox, key: string, reply: Reply, now: number, random: number): Outbox;
-/** Sends a post again, now. One whose key may be forgotten gets another. */
+/** Sends a post again, now. One whose key may have expired gets another. */
 export declare function resent(outbox: Outbox, key: string, newKey: string): Outbox;
 export declare const without: (outbox: Outbox, key: string) => Outbox;
 /**

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use super::StateChange;
 use crate::{
     Applied, BoardChanges, BoardId, BoardLoad, Op, Patch, Policies, ReplayBuffer, Revision,
-    Snapshot, Update,
+    Snapshot, Update, full_list,
 };
 
 /// The snapshot of a board, and the history before it.
@@ -64,7 +64,7 @@ impl LoadedBoard {
         self.policies = load.policies;
         self.named_at = self.named_at.max(load.named_at);
         if found == shown {
-            return if self.snapshot.topics() == load.snapshot.topics() {
+            return if self.snapshot.shows_same_as(&load.snapshot) {
                 StateChange::None
             } else {
                 StateChange::Differs(None)
@@ -115,7 +115,8 @@ impl LoadedBoard {
         }
         let touched = changes.touched_after(before);
         // Between the first and the last of several revisions the list may have been full.
-        let may_have_been_full = self.snapshot.topics().len() + touched.len() >= topics_max;
+        let longest = self.snapshot.topics().len() + touched.len();
+        let may_have_been_full = full_list::is_full(longest, topics_max);
         let first = changes.first_after(before).unwrap_or(end);
         // What changed on the list without being touched was pushed out of it.
         let ids: BTreeSet<_> = touched.iter().map(|(_, id)| *id).collect();

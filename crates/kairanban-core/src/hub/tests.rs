@@ -148,13 +148,13 @@ fn evicts_only_what_no_reader_needs() {
 }
 
 #[test]
-fn a_name_of_no_board_is_forgotten_unless_other_readers_wait_for_it() {
+fn a_name_of_no_board_is_evicted_unless_other_readers_wait_for_it() {
     let hub = Hub::new(500, 2);
     let (mine, other) = (hub.channel(&name()), hub.subscribe(&name()));
-    hub.forget(&name(), &mine);
+    hub.evict_absent(&name(), &mine);
     assert_eq!(hub.boards.len(), 1, "a reader waits");
     drop(other);
-    hub.forget(&name(), &mine);
+    hub.evict_absent(&name(), &mine);
     assert_eq!(hub.boards.len(), 0);
 }
 

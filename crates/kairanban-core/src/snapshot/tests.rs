@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixtures::{changes, snapshot};
+use crate::{
+    Op,
+    fixtures::{changes, snapshot},
+};
 
 fn pairs(snapshot: &Snapshot) -> Vec<(i64, u64)> {
     snapshot

@@ -1,5 +1,5 @@
-//! What does not stay for good: topics that a full board no longer shows, and the oldest of the
-//! log.
+//! What does not stay for good: topics that a full board no longer shows are archived, and the log
+//! is trimmed.
 
 use std::time::Duration;
 
@@ -76,10 +76,11 @@ pub(crate) fn head_before(
     newest.map_or(Ok(Revision::ZERO), revision)
 }
 
-/// Forgets the oldest of the log, so that at most `changes_max` rows stay and none from before
+/// Trims the log, so that at most `changes_max` rows stay and none from before
 /// `age_max` ago, and notes how far. Keeps each board's newest change, and the newest of all, by
-/// which those who have read it know the log again. Returns how many rows went.
-pub(crate) fn prune(
+/// which those who have read it know the log again. Returns how many rows it
+/// deleted.
+pub(crate) fn trim(
     connection: &mut AnyConnection,
     changes_max: u64,
     age_max: Duration,

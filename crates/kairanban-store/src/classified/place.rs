@@ -195,7 +195,7 @@ mod tests {
             ),
             (
                 "PL/pgSQL function strange() line 1 at RAISE\n\
-                 SQL statement \"DELETE FROM ONLY \"public\".\"tickets\" WHERE $1 = \"token_id\"\"\n",
+                 SQL statement \"DELETE FROM ONLY \"public\".\"tickets\" WHERE $1 = \"id\"\"\n",
                 "DELETE FROM \"tokens\"",
                 "no",
                 Some(Table("tickets")),

@@ -86,7 +86,13 @@ pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), Sto
 pub(crate) fn check_stamping(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     connection
         .batch_execute("INSERT INTO changes (revision, kind, board_id) VALUES (0, 'token', 0)")
-        .map_err(meaning)
+        .map_err(|error| {
+            let said = error.to_string();
+            match meaning(error) {
+                StoreError::Refused(_) => OwnPlace::Table("changes").refused(&said),
+                other => other,
+            }
+        })
 }
 
 /// Classifies an error of SQLite. Its library names each result by a fixed English text.

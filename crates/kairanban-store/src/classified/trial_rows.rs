@@ -1,5 +1,5 @@
-//! A row for each table of ours that a server writes now and then, to be rolled back: what stands in
-//! the way of one shows only when it is written.
+//! A row for each table of ours that a server writes now and then, to be rolled back: what stands
+//! in the way of one shows only when it is written.
 
 use diesel::{RunQueryDsl as _, sql_query};
 
@@ -10,30 +10,32 @@ use crate::{StoreError, connection::AnyConnection, sql::Number};
 const KEY: &str = "kairanban finds out whether it can write";
 const ID: &str = "9007199254740990";
 
-/// The tables, each with the columns that have no default, and a row for them. `$board` and `$token`
-/// stand for those that are there.
-const ROWS: [(&str, &str, &str); 5] = [
-    ("audit", "actor, action", "'', ''"),
+/// The tables, each with a row for the columns that have no default. `$board` and `$token` stand for
+/// those that are there.
+const ROWS: [(&str, &str); 6] = [
+    ("audit", "(actor, action) VALUES ('', '')"),
     (
         "idempotency",
-        "board_id, key, request, topic_id",
-        "$board, '$key', '', $id",
+        "(board_id, key, request, topic_id) VALUES ($board, '$key', '', $id)",
     ),
     (
         "deleted_topics",
-        "id, board_id, comment, author, created_at, updated_at, archived",
-        "$id, $board, '', '', (SELECT created_at FROM boards WHERE id = $board), \
-         (SELECT created_at FROM boards WHERE id = $board), $no",
+        "(id, board_id, comment, author, created_at, updated_at, archived) \
+         SELECT $id, id, '', '', created_at, created_at, 1 = 0 FROM boards WHERE id = $board",
+    ),
+    (
+        "board_lives",
+        "(board_id, named_by) VALUES ($board, 0) \
+         ON CONFLICT (board_id) DO UPDATE SET named_by = excluded.named_by",
     ),
     (
         "browser_sessions",
-        "digest, token_id, token_digest, expires_at",
-        "'$key', $token, '', (SELECT created_at FROM tokens WHERE id = $token)",
+        "(digest, token_id, token_digest, expires_at) \
+         SELECT '$key', id, '', created_at FROM tokens WHERE id = $token",
     ),
     (
         "tickets",
-        "digest, token_id, board_id",
-        "'$key', $token, $board",
+        "(digest, token_id, board_id) VALUES ('$key', $token, $board)",
     ),
 ];
 
@@ -41,10 +43,9 @@ const ROWS: [(&str, &str, &str); 5] = [
 pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let board = first(connection, "boards")?;
     let token = first(connection, "tokens")?;
-    for (table, columns, row) in ROWS {
+    for (table, row) in ROWS {
         let needs = [("$board", board), ("$token", token)];
         let mut row = row.replace("$key", KEY).replace("$id", ID);
-        row = row.replace("$no", "(1 = 0)");
         let mut is_lacking = false;
         for (name, id) in needs {
             is_lacking |= row.contains(name) && id.is_none();
@@ -53,7 +54,7 @@ pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
         if is_lacking {
             continue;
         }
-        let statement = format!("INSERT INTO {table} ({columns}) VALUES ({row})");
+        let statement = format!("INSERT INTO {table} {row}");
         match connection.modify(sql_query(statement)) {
             Ok(0) => return Err(no_row(table)),
             Err(StoreError::Refused(_)) | Ok(_) => {}

@@ -10,13 +10,17 @@ use diesel::{
 };
 use kairanban_core::TopicId;
 
-use super::{AnyConnection, Manages};
-use crate::{StoreError, classified, error::FaultKind, sql::Number};
+use super::{AnyConnection, Manages, SettingLifetime, set_all};
+use crate::{
+    StoreError, classified,
+    error::FaultKind,
+    sql::{Fixed, Number},
+};
 
 /// Fires all that waits for the commit, on Postgres; the stamp comes last. There writers wait in
 /// turn, as long as a statement may take.
 const STAMP: &str = "SELECT set_config('lock_timeout', current_setting('statement_timeout'), \
-     true); SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+     true), stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
 
 /// 0 would be no limit.
 fn millis(time: Duration) -> u128 {
@@ -48,19 +52,19 @@ impl AnyConnection {
     fn try_begin_write(&mut self, prelude: &str, patience: Option<Patience>) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
-                let limits = patience.map(|patience| {
-                    format!(
-                        "SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
-                        millis(patience.statement),
-                        millis(patience.lock.min(patience.statement))
-                    )
-                });
-                let limits = limits.unwrap_or_default();
+                let mut settings = vec![("kairanban.quiet", "on".to_owned())];
+                if let Some(patience) = patience {
+                    let lock = patience.lock.min(patience.statement);
+                    settings.extend([
+                        ("statement_timeout", millis(patience.statement).to_string()),
+                        ("lock_timeout", millis(lock).to_string()),
+                    ]);
+                }
                 // In one round trip. What is read after a lock must be as it is then, whatever the
                 // database's default is.
                 let begin = format!(
-                    "BEGIN ISOLATION LEVEL READ COMMITTED; {prelude}SET LOCAL \
-                     kairanban.quiet = 'on'; {limits}"
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; {prelude}{}",
+                    set_all(&settings, SettingLifetime::Transaction)
                 );
                 AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
                     |_| {
@@ -77,7 +81,8 @@ impl AnyConnection {
                 // A deferred transaction that turns into a write fails at once when another wrote
                 // meanwhile.
                 AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
-                connection.batch_execute("UPDATE revisions SET batch = 1")
+                Fixed("UPDATE revisions SET batch = 1").execute(connection)?;
+                Ok(())
             }
         }
     }
@@ -151,7 +156,10 @@ impl AnyConnection {
     pub(crate) fn end_write(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(_) => Ok(()),
-            Self::Sqlite(connection) => connection.batch_execute("UPDATE revisions SET batch = 0"),
+            Self::Sqlite(connection) => {
+                Fixed("UPDATE revisions SET batch = 0").execute(connection)?;
+                Ok(())
+            }
         }
     }
 

@@ -2,13 +2,7 @@
 
 use std::collections::HashMap;
 
-use diesel::{
-    dsl::sql,
-    expression::SqlLiteral,
-    prelude::*,
-    sql_query,
-    sql_types::{BigInt, Text},
-};
+use diesel::{prelude::*, sql_types::BigInt};
 use kairanban_core::{
     Action, BoardId, BoardName, IdempotencyKey, NewTopic, Policies, Scope, TopicId,
 };
@@ -16,8 +10,13 @@ use serde::Serialize;
 
 use super::board::board_policies;
 use crate::{
-    StoreError, connection::AnyConnection, error::Refusal, idempotency, rows::CreatedRow,
+    StoreError,
+    connection::AnyConnection,
+    error::Refusal,
+    idempotency,
+    rows::CreatedRow,
     schema::topics,
+    sql::{FixedWithText, Piece},
 };
 
 /// A request for a new topic on a board.
@@ -273,7 +272,7 @@ fn insert(
 }
 
 type NewTopicColumns<'a> = (
-    Option<diesel::dsl::Eq<topics::id, SqlLiteral<BigInt>>>,
+    Option<diesel::dsl::Eq<topics::id, Piece<BigInt>>>,
     diesel::dsl::Eq<topics::board_id, i64>,
     diesel::dsl::Eq<topics::comment, &'a str>,
     diesel::dsl::Eq<topics::author, &'a str>,
@@ -286,7 +285,7 @@ fn columns<'t>(
 ) -> NewTopicColumns<'t> {
     let drawn = connection.draw_topic_id_sql();
     (
-        drawn.map(|drawn| topics::id.eq(sql(drawn))),
+        drawn.map(|drawn| topics::id.eq(Piece::new(drawn))),
         topics::board_id.eq(board.0),
         topics::comment.eq(topic.comment()),
         topics::author.eq(topic.author()),
@@ -326,7 +325,7 @@ fn insert_checked(
 
 fn insert_together(
     connection: &mut AnyConnection,
-    sql: &str,
+    sql: &'static str,
     new: &[(BoardId, &Creation)],
 ) -> Result<Vec<Option<TopicId>>, StoreError> {
     let rows = new.iter().map(|(board, creation)| NewTopicRow {
@@ -336,7 +335,7 @@ fn insert_together(
     });
     // They hold strings and numbers: nothing that JSON cannot say.
     let rows = serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default();
-    let created: Vec<CreatedRow> = sql_query(sql).bind::<Text, _>(rows).load(connection)?;
+    let created: Vec<CreatedRow> = FixedWithText::new(sql, &rows).load(connection)?;
     created
         .into_iter()
         .map(|CreatedRow { drawn, id }| match drawn {

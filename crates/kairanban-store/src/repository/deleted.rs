@@ -111,9 +111,9 @@ fn why_not_put_back(
     })
 }
 
-/// Forgets topics that were deleted `age_max` ago or before: just those that [`restore_topic`]
-/// refuses. Returns how many.
-pub(crate) fn forget_deleted(
+/// Deletes for good the topics whose undo has expired: those that were deleted `age_max` ago or
+/// before, just those that [`restore_topic`] refuses. Returns how many.
+pub(crate) fn expire_undo(
     connection: &mut AnyConnection,
     age_max: Duration,
 ) -> Result<usize, StoreError> {

@@ -7,7 +7,8 @@ use kairanban_core::{Board, BoardName, Topic};
 use crate::{Store, StoreError, TitledBoard, Visible, repository};
 
 impl Store {
-    /// Reads the titles of boards in the order of their names, from the first one.
+    /// Reads the titles of the boards that are `visible`, in the order of their names: the first
+    /// `limit`.
     ///
     /// # Errors
     /// If the database is away.

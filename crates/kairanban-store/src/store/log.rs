@@ -177,13 +177,13 @@ impl Store {
         self.with(|connection| change_log::head_before(connection, ago))
     }
 
-    /// Forgets the oldest changes past `changes_max` and those older than `age_max`. Returns how
-    /// many went.
+    /// Trims the change log to the newest `changes_max`, without those older than `age_max`.
+    /// Returns how many it deleted.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn prune(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
+    pub fn trim_log(&self, changes_max: u64, age_max: Duration) -> Result<usize, StoreError> {
         self.pool
-            .with_write_lock(|connection| change_log::prune(connection, changes_max, age_max))
+            .with_write_lock(|connection| change_log::trim(connection, changes_max, age_max))
     }
 }

@@ -52,7 +52,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Reads tokens in the order of their ids, after one of them.
+    /// Reads tokens in the order of their ids: at most `limit`, expired and revoked ones, too, with
+    /// ids greater than `after`.
     ///
     /// # Errors
     /// If the database is away.
@@ -68,8 +69,8 @@ impl Store {
         self.with(|connection| tokens::by_id(connection, ids))
     }
 
-    /// Reads tokens in use again, by their own secrets or by sessions, in no particular order. Those
-    /// that are gone are left out.
+    /// Reads tokens in use again, by their own secrets or by sessions, in no particular order.
+    /// Those that are gone are left out.
     ///
     /// # Errors
     /// If the database is away.
@@ -139,7 +140,8 @@ impl Store {
         })
     }
 
-    /// Reads the sessions that are alive, in the order of their ids, after one of them.
+    /// Reads the sessions that are alive, in the order of their ids: at most `limit`, with ids
+    /// greater than `after`.
     ///
     /// # Errors
     /// If the database is away.

@@ -188,8 +188,8 @@ fn a_deleted_topic_is_not_restored_too_late(place: &Place) {
         run(writer.write(restore_topic(id, Duration::ZERO))),
         Err(StoreError::NoSuchTopic(_))
     ));
-    let forgotten = place.store.forget(AUDIT, Duration::ZERO, TIMES);
-    assert_eq!(forgotten.expect("forgotten"), 1);
+    let expired = place.store.expire(AUDIT, Duration::ZERO, TIMES);
+    assert_eq!(expired.expect("expired"), 1);
     assert!(matches!(
         run(writer.write(restore_topic(id, A_MINUTE))),
         Err(StoreError::NoSuchTopic(_))
@@ -228,8 +228,8 @@ fn the_audit_is_paged_and_shortened(place: &Place) {
     let older = place.store.audit(Some(noted[0].id), 10);
     assert_eq!(older.expect("the audit").rows.len(), 1);
     let kept = AuditBounds { max: 1, ..AUDIT };
-    let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
-    assert_eq!(forgotten.expect("forgotten"), 1);
+    let expired = place.store.expire(kept, A_MINUTE, TIMES);
+    assert_eq!(expired.expect("expired"), 1);
 }
 
 /// What each actor did last stays, whatever another did a thousand times since.
@@ -256,9 +256,9 @@ fn a_flood_does_not_wash_out_what_the_others_did(place: &Place) {
         per_actor_min: 5,
     };
     for round in 0..3 {
-        let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
+        let expired = place.store.expire(kept, A_MINUTE, TIMES);
         let expected = if round == 0 { 900 + 4 * 2 } else { 0 };
-        assert_eq!(forgotten.expect("forgotten"), expected, "{round}");
+        assert_eq!(expired.expect("expired"), expected, "{round}");
         for (actor, token) in others {
             let theirs = format!(
                 "SELECT count(*) FROM audit WHERE actor = '{actor}' AND coalesce(token_id, 0) = \
@@ -272,6 +272,6 @@ fn a_flood_does_not_wash_out_what_the_others_did(place: &Place) {
         }
     }
     entries("flood", "4", 7);
-    let forgotten = place.store.forget(kept, A_MINUTE, TIMES);
-    assert_eq!(forgotten.expect("forgotten"), 7, "of the flood itself");
+    let expired = place.store.expire(kept, A_MINUTE, TIMES);
+    assert_eq!(expired.expect("expired"), 7, "of the flood itself");
 }

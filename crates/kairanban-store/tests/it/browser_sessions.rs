@@ -19,7 +19,7 @@ crate::on_both!(
     a_session_ends_with_its_token,
     a_session_lasts_no_longer_than_its_token,
     a_session_is_that_of_one_secret_of_its_token,
-    sessions_that_are_over_are_forgotten_and_not_logged,
+    sessions_that_are_over_expire_and_are_not_logged,
     a_token_has_a_number_of_sessions_and_the_oldest_ends,
     sessions_are_listed_while_they_last,
     a_ticket_of_a_session_is_found_as_the_session,
@@ -148,14 +148,14 @@ fn a_session_is_that_of_one_secret_of_its_token(place: &Place) {
     assert!(place.store.sessions(0, 9).expect("a list").rows.is_empty());
 }
 
-fn sessions_that_are_over_are_forgotten_and_not_logged(place: &Place) {
+fn sessions_that_are_over_expire_and_are_not_logged(place: &Place) {
     let token = find_token(place, &make_token(place, None));
     let over = begin(place, &token, Duration::ZERO);
     let kept = begin(place, &token, AN_HOUR);
     assert!(!find(place, &over).expect("found").is_valid());
     let before = place.head();
-    let forgotten = place.store.forget(AUDIT, AN_HOUR, TIMES);
-    assert_eq!(forgotten.expect("forgotten"), 1);
+    let expired = place.store.expire(AUDIT, AN_HOUR, TIMES);
+    assert_eq!(expired.expect("expired"), 1);
     assert_eq!(place.head(), before);
     assert_eq!(find(place, &over), None);
     assert!(find(place, &kept).is_some());

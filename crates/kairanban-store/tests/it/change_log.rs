@@ -1,4 +1,4 @@
-//! The change log, the same on both databases: followed, forgotten, and as a board's history.
+//! The change log, the same on both databases: followed, trimmed, and as a board's history.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,8 @@ use std::{
 };
 
 use kairanban_core::{
-    BoardName, ChangeKind, Cursor, Hub, LogBounds, Opening, Revision, StartAt, plan_opening,
+    BoardName, ChangeKind, Cursor, Hub, LogBounds, Opening, Revision, StartAt, full_list,
+    plan_opening,
 };
 use kairanban_store::ChangeBatch;
 
@@ -18,13 +19,30 @@ use crate::{
 
 crate::on_both!(
     a_full_board_shows_its_newest_and_archives_the_rest,
-    the_log_can_be_forgotten_by_length,
-    the_log_can_be_forgotten_by_age,
+    a_list_is_full_in_sql_when_it_is_in_core,
+    the_log_can_be_trimmed_by_length,
+    the_log_can_be_trimmed_by_age,
     a_flood_is_reported_by_boards,
     revisions_follow_commits_for_a_reader,
     history_comes_along_with_the_board,
     history_ends_where_the_board_was_full,
 );
+
+fn a_list_is_full_in_sql_when_it_is_in_core(place: &Place) {
+    let (mut foreign, topics_max) = (place.foreign(), place.store.topics_max());
+    for live in 1..=topics_max + 3 {
+        foreign.run("INSERT INTO topics (board_id, comment) VALUES (1, 'x')");
+        let shown = place.load().snapshot;
+        let surplus = full_list::surplus(live, topics_max);
+        assert_eq!(shown.topics().len(), live - surplus);
+        let first = full_list::first_if_full(shown.topics(), topics_max).map_or(0, |first| first.0);
+        let older = format!("SELECT count(*) FROM topics WHERE id < {first}");
+        assert_eq!(foreign.number(&older), i64::try_from(surplus).expect("few"));
+    }
+    let archived = place.store.archive(&main(), 100).expect("archived");
+    assert_eq!(archived, full_list::surplus(topics_max + 3, topics_max));
+    assert_eq!(place.store.archive(&main(), 100).expect("archived"), 0);
+}
 
 fn a_full_board_shows_its_newest_and_archives_the_rest(place: &Place) {
     let mut foreign = place.foreign();
@@ -90,18 +108,18 @@ fn shown(place: &Place, board: &BoardName) -> Revision {
 const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// What the boards show, and at which revision, does not change by it.
-fn the_log_can_be_forgotten_by_length(place: &Place) {
+fn the_log_can_be_trimmed_by_length(place: &Place) {
     let (quiet, before) = a_quiet_board(place);
     let revision = shown(place, &main());
-    assert!(place.store.prune(10, A_DAY).expect("pruned") > 20);
-    assert_eq!(place.store.prune(10_000, A_DAY).expect("pruned"), 0);
+    assert!(place.store.trim_log(10, A_DAY).expect("trimmed") > 20);
+    assert_eq!(place.store.trim_log(10_000, A_DAY).expect("trimmed"), 0);
     assert!(place.store.trimmed_to().expect("a revision") > before);
     assert_eq!(shown(place, &main()), revision);
     assert_eq!(shown(place, &quiet), before);
 }
 
 /// All but each board's newest.
-fn the_log_can_be_forgotten_by_age(place: &Place) {
+fn the_log_can_be_trimmed_by_age(place: &Place) {
     let (quiet, before) = a_quiet_board(place);
     let revision = shown(place, &main());
     for (age, head) in [(Duration::ZERO, place.head()), (A_DAY, Revision::ZERO)] {
@@ -110,7 +128,7 @@ fn the_log_can_be_forgotten_by_age(place: &Place) {
     place
         .foreign()
         .run("UPDATE changes SET at = '2000-01-01 00:00:00'");
-    assert!(place.store.prune(10_000, A_DAY).expect("pruned") > 0);
+    assert!(place.store.trim_log(10_000, A_DAY).expect("trimmed") > 0);
     assert_eq!(place.store.trimmed_to().expect("a revision"), place.head());
     assert_eq!(shown(place, &main()), revision);
     assert_eq!(shown(place, &quiet), before);

@@ -10,7 +10,7 @@ use crate::{
     tokens::AUDIT,
 };
 
-crate::on_both!(only_what_is_too_old_is_forgotten);
+crate::on_both!(only_what_is_too_old_expires);
 
 const BOUND: Duration = Duration::from_secs(3_600);
 const TIMES: TicketTimes = TicketTimes {
@@ -32,12 +32,12 @@ fn age(place: &Place, table: &str, column: &str, seconds: u32) {
     ));
 }
 
-fn only_what_is_too_old_is_forgotten(place: &Place) {
+fn only_what_is_too_old_expires(place: &Place) {
     let (writer, _) = place.writer();
-    old_keys_are_forgotten(place, &writer);
+    old_keys_expire(place, &writer);
     old_deletes_are_final(place, &writer);
-    old_tickets_are_forgotten(place);
-    the_old_log_is_forgotten(place);
+    old_tickets_expire(place);
+    the_old_log_is_trimmed(place);
     let off = (place.store.now().expect("a time") - chrono::Utc::now()).abs();
     assert_eq!(
         off > chrono::TimeDelta::days(1),
@@ -46,12 +46,12 @@ fn only_what_is_too_old_is_forgotten(place: &Place) {
     );
 }
 
-fn old_keys_are_forgotten(place: &Place, writer: &Writer) {
+fn old_keys_expire(place: &Place, writer: &Writer) {
     run(writer.write(post_once("x", Some("k")))).expect("written");
     for (seconds, gone) in [(YOUNG, 0), (OLD, 1)] {
         age(place, "idempotency", "used_at", seconds);
         assert_eq!(
-            place.store.forget_keys(BOUND).expect("forgotten"),
+            place.store.expire_keys(BOUND).expect("expired"),
             gone,
             "keys"
         );
@@ -59,9 +59,9 @@ fn old_keys_are_forgotten(place: &Place, writer: &Writer) {
 }
 
 #[track_caller]
-fn assert_forgotten(place: &Place, count: usize, what: &str) {
-    let forgotten = place.store.forget(AUDIT, BOUND, TIMES);
-    assert_eq!(forgotten.expect("forgotten"), count, "{what}");
+fn assert_expired(place: &Place, count: usize, what: &str) {
+    let expired = place.store.expire(AUDIT, BOUND, TIMES);
+    assert_eq!(expired.expect("expired"), count, "{what}");
 }
 
 fn old_deletes_are_final(place: &Place, writer: &Writer) {
@@ -71,15 +71,15 @@ fn old_deletes_are_final(place: &Place, writer: &Writer) {
     let undone = run(writer.write(restore_topic(id, BOUND)));
     assert!(undone.is_err(), "undo after too long");
     age(place, "deleted_topics", "deleted_at", YOUNG);
-    assert_forgotten(place, 0, "deleted topics");
+    assert_expired(place, 0, "deleted topics");
     let undone = run(writer.write(restore_topic(id, BOUND)));
     assert!(undone.is_ok(), "undo");
     run(writer.write(delete_topic(id, None))).expect("deleted");
     age(place, "deleted_topics", "deleted_at", OLD);
-    assert_forgotten(place, 1, "deleted topics");
+    assert_expired(place, 1, "deleted topics");
 }
 
-fn old_tickets_are_forgotten(place: &Place) {
+fn old_tickets_expire(place: &Place) {
     place
         .foreign()
         .run("INSERT INTO tokens (name, digest, scope) VALUES ('x', 'y', 'read')");
@@ -103,13 +103,13 @@ fn old_tickets_are_forgotten(place: &Place) {
             assert!(opens(place, &ticket), "at once");
         }
         age(place, "tickets", column, YOUNG);
-        assert_forgotten(place, 0, column);
+        assert_expired(place, 0, column);
         assert!(opens(place, &ticket), "{column}");
         if column == "made_at" {
             place.foreign().run("UPDATE tickets SET used_at = NULL");
         }
         age(place, "tickets", column, OLD);
-        assert_forgotten(place, 1, column);
+        assert_expired(place, 1, column);
     }
 }
 
@@ -120,7 +120,7 @@ fn opens(place: &Place, ticket: &Secret) -> bool {
     used.expect("read").is_some()
 }
 
-fn the_old_log_is_forgotten(place: &Place) {
+fn the_old_log_is_trimmed(place: &Place) {
     for (seconds, is_old) in [(YOUNG, false), (OLD, true)] {
         age(place, "changes", "at", seconds);
         let upto = place.store.head_before(BOUND).expect("a revision");
@@ -130,7 +130,7 @@ fn the_old_log_is_forgotten(place: &Place) {
             "the log"
         );
         assert_eq!(
-            place.store.prune(10_000, BOUND).expect("pruned") > 0,
+            place.store.trim_log(10_000, BOUND).expect("trimmed") > 0,
             is_old,
             "the log"
         );
@@ -141,11 +141,11 @@ fn the_old_log_is_forgotten(place: &Place) {
 #[test]
 #[ignore = "by a wrong clock"]
 fn by_a_wrong_clock() {
-    only_what_is_too_old_is_forgotten(&Place::new(DatabaseKind::Postgres));
+    only_what_is_too_old_expires(&Place::new(DatabaseKind::Postgres));
 }
 
 #[test]
-fn a_wrong_clock_of_ours_forgets_nothing_too_early_or_too_late() {
+fn by_a_wrong_clock_of_ours_nothing_expires_too_early_or_too_late() {
     let mut folders = std::fs::read_dir("/usr/lib")
         .expect("libraries")
         .filter_map(Result::ok);

@@ -20,7 +20,7 @@ crate::on_both!(
     writes_queued_together_share_a_revision,
     a_repeated_request_leads_to_one_topic,
     a_repeated_request_reports_a_revision_that_covers_its_answer,
-    a_key_serves_one_request_until_it_is_forgotten,
+    a_key_serves_one_request_until_it_expires,
     of_two_edits_at_once_one_wins,
 );
 
@@ -215,7 +215,7 @@ fn a_repeated_request_reports_a_revision_that_covers_its_answer(place: &Place) {
     assert_eq!(reported, Some(place.head().get()));
 }
 
-fn a_key_serves_one_request_until_it_is_forgotten(place: &Place) {
+fn a_key_serves_one_request_until_it_expires(place: &Place) {
     let (writer, _) = place.writer();
     run(writer.write(post_once("once", Some("k")))).expect("written");
     let another = post_once("another", Some("k"));
@@ -224,7 +224,7 @@ fn a_key_serves_one_request_until_it_is_forgotten(place: &Place) {
         Err(StoreError::KeyReused)
     ));
     for (age, gone) in [(Duration::from_secs(60), 0), (Duration::ZERO, 1)] {
-        assert_eq!(place.store.forget_keys(age).expect("forgotten"), gone);
+        assert_eq!(place.store.expire_keys(age).expect("expired"), gone);
     }
     written_topic(run(writer.write(another)));
 }

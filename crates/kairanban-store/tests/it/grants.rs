@@ -333,8 +333,8 @@ fn tidy_up(store: &Store) {
         per_actor_min: 0,
     };
     assert!(store.archive(&main(), 100).expect("archived") > 0);
-    assert!(store.forget(none, at_once, times).expect("forgotten") >= 3);
-    assert!(store.forget_keys(at_once).expect("forgotten") > 0);
-    assert!(store.prune(0, at_once).expect("pruned") > 0);
+    assert!(store.expire(none, at_once, times).expect("expired") >= 3);
+    assert!(store.expire_keys(at_once).expect("expired") > 0);
+    assert!(store.trim_log(0, at_once).expect("trimmed") > 0);
     assert!(store.trimmed_to().expect("how far") > Revision::ZERO);
 }

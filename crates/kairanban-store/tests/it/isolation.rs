@@ -87,9 +87,9 @@ fn write_all(place: &Place) {
     use_tokens(&place.store);
     place
         .store
-        .forget(AUDIT, Duration::ZERO, TIMES)
-        .expect("forgotten");
-    assert!(place.store.prune(0, Duration::ZERO).expect("pruned") > 0);
+        .expire(AUDIT, Duration::ZERO, TIMES)
+        .expect("expired");
+    assert!(place.store.trim_log(0, Duration::ZERO).expect("trimmed") > 0);
 }
 
 fn use_tokens(store: &Store) {

@@ -1,5 +1,5 @@
-//! What the pool writes (tickets, tokens, the audit, archiving, what is forgotten) after the
-//! database took no writes for a while.
+//! What the pool writes (tickets, tokens, the audit, archiving, trimming and what expires) after
+//! the database took no writes for a while.
 
 use std::{
     thread,
@@ -75,14 +75,14 @@ const WRITES: [PoolWrite; 8] = [
     }),
     ("a token", |place| try_make_token(place, None).map(drop)),
     ("revoking", |place| place.store.revoke_token(2)),
-    ("forgetting", |place| {
-        place.store.forget(AUDIT, Duration::ZERO, TIMES).map(drop)
+    ("expiring", |place| {
+        place.store.expire(AUDIT, Duration::ZERO, TIMES).map(drop)
     }),
-    ("forgetting keys", |place| {
-        place.store.forget_keys(Duration::ZERO).map(drop)
+    ("expiring keys", |place| {
+        place.store.expire_keys(Duration::ZERO).map(drop)
     }),
-    ("forgetting changes", |place| {
-        place.store.prune(0, Duration::ZERO).map(drop)
+    ("trimming changes", |place| {
+        place.store.trim_log(0, Duration::ZERO).map(drop)
     }),
     ("archiving", |place| {
         let archived = place.store.archive(&main(), 1)?;

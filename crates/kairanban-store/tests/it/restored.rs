@@ -55,7 +55,7 @@ fn trimming_never_looks_like_a_restore(place: &Place) {
     (0..6).for_each(|n| drop(create(place, &format!("r{n}"))));
     let early = board_head(&place.store);
     create(place, "one too many");
-    // The newest change is one that the server would forget first.
+    // The newest change is one that the server would trim first.
     assert!(place.store.archive(&main(), 10).expect("archived") > 0);
     let known = board_head(&place.store);
     assert_eq!(
@@ -65,8 +65,8 @@ fn trimming_never_looks_like_a_restore(place: &Place) {
     assert!(
         place
             .store
-            .prune(0, Duration::from_secs(9_999))
-            .expect("pruned")
+            .trim_log(0, Duration::from_secs(9_999))
+            .expect("trimmed")
             > 0
     );
     assert!(is_same(&place.store, &known), "the newest row is kept");

@@ -18,7 +18,7 @@ crate::on_both!(
     a_ticket_is_for_the_client_that_used_it_first,
     a_ticket_shows_no_address,
     a_token_has_a_number_of_tickets_at_a_time,
-    tickets_that_are_over_are_forgotten,
+    tickets_that_are_over_expire,
 );
 
 pub(crate) const TIMES: TicketTimes = TicketTimes {
@@ -302,12 +302,12 @@ fn a_token_has_a_number_of_tickets_at_a_time(place: &Place) {
     make(NO_FIRST_USE).expect("those before are over");
 }
 
-fn tickets_that_are_over_are_forgotten(place: &Place) {
+fn tickets_that_are_over_expire(place: &Place) {
     let token = find_new_token(place);
     let ticket = make_ticket(place, token);
     assert_eq!(open(place, ticket.reveal(), "main", TIMES), Some(token));
     for (times, gone) in [(TIMES, 0), (NO_IDLING, 1)] {
-        let forgotten = place.store.forget(AUDIT, Duration::from_secs(60), times);
-        assert_eq!(forgotten.expect("forgotten"), gone);
+        let expired = place.store.expire(AUDIT, Duration::from_secs(60), times);
+        assert_eq!(expired.expect("expired"), gone);
     }
 }

@@ -96,15 +96,15 @@ impl ActiveTokens {
                 .entry(id)
                 .and_modify(|expired| *expired = end.max(*expired))
                 .or_insert(end);
-            self.forget_first_expired();
+            self.evict_first_expired();
         }
         false
     }
 
-    /// Keeps the number of expired tokens within its bound. Forgets those that expired first: a
+    /// Keeps the number of expired tokens within its bound. Evicts those that expired first: a
     /// clock would have to step back the furthest for them.
-    fn forget_first_expired(&self) {
-        // Forgets a tenth at once, since finding the first ones reads all.
+    fn evict_first_expired(&self) {
+        // Evicts a tenth at once, since finding the first ones reads all.
         if self.0.expired.len() > self.0.expired_max {
             let mut ends: Vec<_> = self
                 .0
@@ -149,7 +149,7 @@ impl ActiveTokens {
         }
     }
 
-    /// Returns the keys of the tokens to read again, which are those that are followed. Forgets all
+    /// Returns the keys of the tokens to read again, which are those that are followed. Evicts all
     /// others.
     #[must_use]
     pub fn begin_refresh(&self) -> HashSet<TokenKey> {

@@ -1,6 +1,6 @@
-//! Finds tokens by their secrets, or by those of sessions. One query answers all lookups that arrive at the same time: when
-//! a crowd reconnects after a restart, each client with a token, no client waits long, and few
-//! requests are open meanwhile.
+//! Finds tokens by their secrets, or by those of sessions. One query answers all lookups that
+//! arrive at the same time: when a crowd reconnects after a restart, each client with a token, no
+//! client waits long, and few requests are open meanwhile.
 
 use std::fmt;
 
@@ -63,7 +63,8 @@ impl TokenFinder {
         (Self { store, queue }, TokenLookups(lookups))
     }
 
-    /// Finds the token that a client presents, valid or not, as it is in the database now.
+    /// Finds the token that a client presents, valid or not, as it is in the database now. Cancel
+    /// safe: the lookup of a client that has gone changes nothing.
     ///
     /// # Errors
     /// If the database is away.

@@ -200,6 +200,7 @@ impl FollowerStatus {
     }
 
     /// Waits until everything up to `revision` is published, for `at_most`. Returns whether it is.
+    /// Cancel safe.
     pub async fn wait_for_revision(&self, revision: Revision, at_most: Duration) -> bool {
         let mut position = self.position.clone();
         // Reads both in one borrow: a new epoch may begin between two.
@@ -226,7 +227,7 @@ impl FollowerStatus {
     }
 
     /// Asks the follower for a poll by `ask`, and waits at most `at_most` until it has begun and
-    /// finished one. Returns whether the database answered it.
+    /// finished one. Returns whether the database answered it. Cancel safe.
     pub async fn wait_for_poll(&self, ask: fn(&Wake, WakeSource), at_most: Duration) -> bool {
         let mut position = self.position.clone();
         let before = position.borrow().polls;

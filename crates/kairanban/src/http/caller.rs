@@ -19,28 +19,45 @@ use crate::{
 /// # Errors
 /// 401 with a token that is not valid, 429 after too many of them, or too many changes.
 pub async fn of(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
-    let shown = presented(request, state);
-    let is_session = matches!(shown, Ok(Some(Credential::Session(_))));
-    let found = match shown {
-        Ok(shown) => state.boards.authenticator().caller(shown).await,
-        Err(denied) => Err(denied),
-    };
-    let caller = match found {
-        Err(Denied::Unknown) if is_session => {
-            let client = ClientAddress::of(request, &state.trusted_proxies);
-            state.bad_tokens.take(client)?;
-            request.extensions_mut().insert(EndedSession);
-            Caller::default()
-        }
+    let shown = presented(request, state).map_err(|denied| refusal(denied, request, state))?;
+    let is_session = matches!(shown, Some(Credential::Session(_)));
+    let caller = match state.boards.authenticator().caller(shown).await {
+        Err(Denied::Unknown) if is_session => anonymous_after_session(request, state)?,
         found => found.map_err(|denied| refusal(denied, request, state))?,
     };
+    note_signed_in(request, &caller);
+    count_change(request, state, &caller)?;
+    Ok(caller)
+}
+
+/// Takes a browser whose session is over for an anonymous one, whose cookie the answer removes.
+fn anonymous_after_session(request: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
+    count_bad_token(request, state)?;
+    request.extensions_mut().insert(EndedSession);
+    Ok(Caller::default())
+}
+
+/// Notes for the page as whom the browser is signed in.
+fn note_signed_in(request: &HttpRequest, caller: &Caller) {
     if let Some(name) = caller.signed_in_as() {
         request.extensions_mut().insert(SignedIn { name });
     }
-    if !request.method().is_safe() {
-        state.edits.take(caller.token())?;
+}
+
+/// Counts a request that changes something, against the quota of its token.
+fn count_change(request: &HttpRequest, state: &AppState, caller: &Caller) -> Result<(), ApiError> {
+    if request.method().is_safe() {
+        Ok(())
+    } else {
+        state.edits.take(caller.token())
     }
-    Ok(caller)
+}
+
+/// Counts a token, ticket or session that is not valid. A valid one works whatever was tried
+/// before.
+fn count_bad_token(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    state.bad_tokens.take(client)
 }
 
 /// Authenticates a reader of a page as [`of`]. A session that cannot be looked up, because the
@@ -161,18 +178,16 @@ pub async fn sign_out(request: &HttpRequest, state: &AppState) -> Result<(), Api
     ended.map_err(|denied| refusal(denied, request, state))
 }
 
+/// Returns what a client that is denied is answered, and counts a token that is not valid.
 fn refusal(denied: Denied, request: &HttpRequest, state: &AppState) -> ApiError {
     match denied {
         Denied::Failed(error) => error.into(),
         Denied::Forbidden => ApiError::Forbidden,
         Denied::Missing => ApiError::Unauthorized,
-        // Counted only here: a valid token works whatever was tried before.
-        Denied::Unknown => {
-            let counted = state
-                .bad_tokens
-                .take(ClientAddress::of(request, &state.trusted_proxies));
-            counted.err().unwrap_or(ApiError::Unauthorized)
-        }
+        Denied::Unknown => match count_bad_token(request, state) {
+            Ok(()) => ApiError::Unauthorized,
+            Err(too_many) => too_many,
+        },
     }
 }
 

@@ -188,7 +188,7 @@ impl ClientQuota {
         Ok(())
     }
 
-    fn forget_idle(&self) {
+    fn evict_idle(&self) {
         for limiter in [&self.clients, &self.sites] {
             limiter.retain_recent();
             limiter.shrink_to_fit();
@@ -233,7 +233,7 @@ impl TokenQuota {
             .map_err(|full| limited.refusal(full.wait_time_from(self.0.clock().now())))
     }
 
-    fn forget_idle(&self) {
+    fn evict_idle(&self) {
         self.0.retain_recent();
         self.0.shrink_to_fit();
     }
@@ -268,13 +268,13 @@ impl Quotas {
         }
     }
 
-    /// Forgets clients and tokens that have used nothing of their limits.
-    pub fn forget_idle(&self) {
-        self.writes.forget_idle();
-        self.reads.forget_idle();
-        self.bad_tokens.forget_idle();
-        self.logins.forget_idle();
-        self.edits.forget_idle();
+    /// Evicts clients and tokens that have used nothing of their limits.
+    pub fn evict_idle(&self) {
+        self.writes.evict_idle();
+        self.reads.evict_idle();
+        self.bad_tokens.evict_idle();
+        self.logins.evict_idle();
+        self.edits.evict_idle();
     }
 }
 

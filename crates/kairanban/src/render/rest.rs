@@ -339,7 +339,7 @@ pub fn stats(stats: &Stats) -> Vec<u8> {
     json(stats)
 }
 
-/// A stretch of a board's log, in the order of commits.
+/// A page of a board's log, in the order of commits.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Changes)]
 pub struct ChangesView {
@@ -371,7 +371,7 @@ impl From<&LogRow> for ChangeView {
     }
 }
 
-/// Renders a stretch of a board's log.
+/// Renders a page of a board's log.
 #[must_use]
 pub fn changes(rows: &[LogRow]) -> Vec<u8> {
     json(&ChangesView {

@@ -48,7 +48,7 @@ impl BoardService {
         let channel = self.deps.hub.channel(board);
         self.ensure_loaded(caller, board, &channel)
             .await
-            .inspect_err(|error| self.forget(board, &channel, error))?;
+            .inspect_err(|error| self.evict_absent(board, &channel, error))?;
         let live = channel.live();
         let (snapshot, policies) = admitted(caller, board, &live)?;
         let stale_since = self.deps.follower.list_stale_since(live.stale_since());
@@ -211,7 +211,7 @@ impl BoardService {
     }
 
     /// Evicts the placeholder of a board that does not exist.
-    pub(super) fn forget(
+    pub(super) fn evict_absent(
         &self,
         board: &BoardName,
         channel: &Arc<BoardChannel>,
@@ -223,7 +223,7 @@ impl BoardService {
             .policies()
             .is_some_and(|policies| !policies.is_public());
         if matches!(error, StoreError::NoSuchBoard(_)) && !is_hidden {
-            self.deps.hub.forget(board, channel);
+            self.deps.hub.evict_absent(board, channel);
         }
     }
 }

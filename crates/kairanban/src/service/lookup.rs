@@ -86,18 +86,18 @@ impl BoardService {
             ..SearchedPage::default()
         };
         loop {
-            let stretch = Page {
+            let next = Page {
                 before: page.next,
                 limit: SEARCH_ROWS.min(looked_at_max - page.looked_at),
             };
-            let rows = stretch.limit;
+            let rows = next.limit;
             let (text, held) = (Arc::clone(&text), Arc::clone(&permit));
             let searched = self
                 .look_up(caller, board.clone(), move |store, board| {
                     // A query continues when its client has gone, and keeps its permit until it
                     // ends.
                     let _held = held;
-                    store.search(board, &text, &stretch)
+                    store.search(board, &text, &next)
                 })
                 .await?;
             page.looked_at += searched.looked_at;

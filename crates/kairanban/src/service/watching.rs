@@ -126,7 +126,7 @@ impl BoardService {
         let channel = Arc::clone(&subscription.channel);
         if let Err(error) = self.ensure_loaded(caller, &channel.board, &channel).await {
             drop(subscription);
-            self.forget(&channel.board, &channel, &error);
+            self.evict_absent(&channel.board, &channel, &error);
             return Err(error);
         }
         let (mut opened, unread) = self.plan(caller, &channel, start)?;

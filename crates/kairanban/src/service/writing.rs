@@ -1,7 +1,7 @@
 //! Sends writes to the writer thread. Administrative commands take the proof of an administrator.
 
 use kairanban_core::{
-    Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
+    Actor, Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{
     AdminCommand, BoardEdit, Committed, Creation, NewToken, RevisionCondition, Secret, StoreError,
@@ -64,13 +64,7 @@ impl BoardService {
             edit,
             condition,
         };
-        topic_of(
-            self.write(Write::Administer {
-                actor: administrator.actor(),
-                command,
-            })
-            .await?,
-        )
+        topic_of(self.administer(administrator.actor(), command).await?)
     }
 
     /// Deletes a topic whose revision is as `condition` demands.
@@ -88,12 +82,9 @@ impl BoardService {
             id,
             condition,
         };
-        self.write(Write::Administer {
-            actor: administrator.actor(),
-            command,
-        })
-        .await
-        .map(drop)
+        self.administer(administrator.actor(), command)
+            .await
+            .map(drop)
     }
 
     /// Restores a topic that was deleted through the API, within `history.undo_s`.
@@ -111,13 +102,7 @@ impl BoardService {
             id,
             within: self.deps.undo,
         };
-        topic_of(
-            self.write(Write::Administer {
-                actor: administrator.actor(),
-                command,
-            })
-            .await?,
-        )
+        topic_of(self.administer(administrator.actor(), command).await?)
     }
 
     /// Creates a board without topics.
@@ -131,13 +116,7 @@ impl BoardService {
         wanted: BoardEdit,
     ) -> Result<Board, StoreError> {
         let command = AdminCommand::CreateBoard { board, wanted };
-        board_of(
-            self.write(Write::Administer {
-                actor: administrator.actor(),
-                command,
-            })
-            .await?,
-        )
+        board_of(self.administer(administrator.actor(), command).await?)
     }
 
     /// Changes the title or the policies of a board. Ends the streams that these no longer allow.
@@ -153,13 +132,7 @@ impl BoardService {
             board: administrator.board().clone(),
             edit,
         };
-        board_of(
-            self.write(Write::Administer {
-                actor: administrator.actor(),
-                command,
-            })
-            .await?,
-        )
+        board_of(self.administer(administrator.actor(), command).await?)
     }
 
     /// Deletes a board with its topics, and ends its streams.
@@ -172,12 +145,9 @@ impl BoardService {
         board: BoardName,
     ) -> Result<(), StoreError> {
         let command = AdminCommand::DeleteBoard { board };
-        self.write(Write::Administer {
-            actor: administrator.actor(),
-            command,
-        })
-        .await
-        .map(drop)
+        self.administer(administrator.actor(), command)
+            .await
+            .map(drop)
     }
 
     /// Creates a token. Its secret is returned here and cannot be read again.
@@ -194,13 +164,7 @@ impl BoardService {
             new,
             secret: secret.clone(),
         };
-        match self
-            .write(Write::Administer {
-                actor: administrator.actor(),
-                command,
-            })
-            .await?
-        {
+        match self.administer(administrator.actor(), command).await? {
             WriteResult::Token(token) => Ok((token, secret)),
             other => Err(unexpected(&other)),
         }
@@ -215,12 +179,9 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.write(Write::Administer {
-            actor: administrator.actor(),
-            command: AdminCommand::RevokeToken { id },
-        })
-        .await
-        .map(drop)
+        self.administer(administrator.actor(), AdminCommand::RevokeToken { id })
+            .await
+            .map(drop)
     }
 
     /// Ends the session of a browser, and its streams, on every node.
@@ -232,12 +193,17 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.write(Write::Administer {
-            actor: administrator.actor(),
-            command: AdminCommand::EndSession { id },
-        })
-        .await
-        .map(drop)
+        self.administer(administrator.actor(), AdminCommand::EndSession { id })
+            .await
+            .map(drop)
+    }
+
+    async fn administer(
+        &self,
+        actor: Actor,
+        command: AdminCommand,
+    ) -> Result<WriteResult, StoreError> {
+        self.write(Write::Administer { actor, command }).await
     }
 
     async fn write(&self, write: Write) -> Result<WriteResult, StoreError> {

@@ -42,7 +42,7 @@ pub async fn get_topics(
     let (board, caller) = (board_name(&board)?, caller::of(&request, &state).await?);
     state.count_read(&request)?;
     let wanted = Page {
-        before: query.before.map(topic_list::before).transpose()?,
+        before: topic_list::before(query.before)?,
         limit: TOPICS_ON_PAGE,
     };
     let sought = query.q.as_deref().map(str::trim);

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    end_of_full_page, json, link_next, page_limit,
+    json,
+    paging::PageRequest,
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -112,7 +113,7 @@ pub async fn get_boards(
     state: Data<AppState>,
     query: Query<BoardsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let page = PageRequest::new(&request, &state, query.limit)?;
     let after = query
         .after
         .as_deref()
@@ -122,15 +123,9 @@ pub async fn get_boards(
         after.map_err(|_| ApiError::unreadable_at("after", "after is the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
-    let boards = state.boards.boards(&caller, after, limit).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = end_of_full_page(&boards, limit) {
-        link_next(
-            &mut response,
-            &request,
-            &format!("after={}&limit={limit}", last.name),
-        );
-    }
+    let boards = state.boards.boards(&caller, after, page.limit).await?;
+    let next = page.last_if_full(&boards);
+    let response = page.begin_answer(next.map(|last| format!("after={}", last.name)));
     Ok(json(response, render::rest::boards(&boards)))
 }
 

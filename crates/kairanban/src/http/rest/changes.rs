@@ -8,7 +8,7 @@ use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{end_of_full_page, json, link_next, page_limit, responses::RefusalResponses};
+use super::{json, paging::PageRequest, responses::RefusalResponses};
 use crate::{
     error::{ApiError, Problem},
     http::{board_name, caller},
@@ -83,14 +83,14 @@ pub async fn get_changes(
     let board = board_name(&board)?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let page = PageRequest::new(&request, &state, query.limit)?;
     let start = query.start()?;
     // Before the log is read: if history begins again meanwhile, the link must not be of the new
     // one.
     let epoch = state.boards.follower().epoch();
     let read = state
         .boards
-        .log(&caller, board, &start, query.place, limit)
+        .log(&caller, board, &start, query.place, page.limit)
         .await?;
     let entries = read.map_err(|reason| {
         ApiError::Gone(match reason {
@@ -100,17 +100,13 @@ pub async fn get_changes(
             _ => "the log no longer reaches back that far; begin with the list of topics",
         })
     })?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = end_of_full_page(&entries, limit) {
+    let next = page.last_if_full(&entries).map(|last| {
         let since = Cursor {
             epoch,
             revision: last.revision,
         };
-        link_next(
-            &mut response,
-            &request,
-            &format!("since={since}&place={}&limit={limit}", last.id),
-        );
-    }
+        format!("since={since}&place={}", last.id)
+    });
+    let response = page.begin_answer(next);
     Ok(json(response, render::rest::changes(&entries)))
 }

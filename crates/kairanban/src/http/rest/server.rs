@@ -8,7 +8,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    link_next, no_store_json, page_limit,
+    no_store_json,
+    paging::{PageRequest, check_id},
     responses::{Forbidden, RefusalResponses},
 };
 use crate::{
@@ -55,25 +56,13 @@ pub async fn get_audit(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    if query.before.is_some_and(|id| id < 1) {
-        return Err(ApiError::unreadable_at(
-            "before",
-            "before is the id of an entry",
-        ));
-    }
+    let page = PageRequest::new(&request, &state, query.limit)?;
+    let before = check_id("before", query.before, 1, "an entry")?;
     let entries = state
         .boards
-        .audit(&administrator, query.before, limit)
+        .audit(&administrator, before, page.limit)
         .await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = entries.next {
-        link_next(
-            &mut response,
-            &request,
-            &format!("before={last}&limit={limit}"),
-        );
-    }
+    let response = page.begin_answer(entries.next.map(|last| format!("before={last}")));
     Ok(no_store_json(response, render::rest::audit(&entries.rows)))
 }
 

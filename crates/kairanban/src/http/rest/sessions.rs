@@ -8,12 +8,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    link_next, no_store_json, page_limit,
+    no_store_json,
+    paging::{PageRequest, check_id},
     responses::{Forbidden, RefusalResponses},
 };
 use crate::{
     error::ApiError,
-    http::caller,
+    http::{caller, row_id},
     render::{self, rest::SessionsView},
     state::AppState,
 };
@@ -52,23 +53,13 @@ pub async fn get_sessions(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let after = query.after.unwrap_or(0);
-    if after < 0 {
-        return Err(ApiError::unreadable_at(
-            "after",
-            "after is the id of a session",
-        ));
-    }
-    let sessions = state.boards.sessions(&administrator, after, limit).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = sessions.next {
-        link_next(
-            &mut response,
-            &request,
-            &format!("after={last}&limit={limit}"),
-        );
-    }
+    let page = PageRequest::new(&request, &state, query.limit)?;
+    let after = check_id("after", query.after, 0, "a session")?.unwrap_or(0);
+    let sessions = state
+        .boards
+        .sessions(&administrator, after, page.limit)
+        .await?;
+    let response = page.begin_answer(sessions.next.map(|last| format!("after={last}")));
     Ok(no_store_json(
         response,
         render::rest::sessions(&sessions.rows),
@@ -96,14 +87,9 @@ pub async fn delete_session(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    let parsed = id
-        .parse::<i64>()
-        .ok()
-        .filter(|parsed| *parsed > 0 && parsed.to_string() == *id);
-    let Some(id) = parsed else {
-        let sentence = format!("there is no session {:?}", id.as_str());
-        return Err(ApiError::NotFound(sentence));
-    };
-    state.boards.end_session(&administrator, id).await?;
+    state
+        .boards
+        .end_session(&administrator, row_id(&id, "session")?)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }

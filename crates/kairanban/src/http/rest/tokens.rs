@@ -12,7 +12,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    link_next, no_store_json, page_limit,
+    no_store_json,
+    paging::{PageRequest, check_id},
     responses::{BadBody, Forbidden, RefusalResponses},
 };
 use crate::{
@@ -118,23 +119,13 @@ pub async fn get_tokens(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
-    let after = query.after.unwrap_or(0);
-    if after < 0 {
-        return Err(ApiError::unreadable_at(
-            "after",
-            "after is the id of a token",
-        ));
-    }
-    let tokens = state.boards.tokens(&administrator, after, limit).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = tokens.next {
-        link_next(
-            &mut response,
-            &request,
-            &format!("after={last}&limit={limit}"),
-        );
-    }
+    let page = PageRequest::new(&request, &state, query.limit)?;
+    let after = check_id("after", query.after, 0, "a token")?.unwrap_or(0);
+    let tokens = state
+        .boards
+        .tokens(&administrator, after, page.limit)
+        .await?;
+    let response = page.begin_answer(tokens.next.map(|last| format!("after={last}")));
     Ok(no_store_json(response, render::rest::tokens(&tokens.rows)))
 }
 
@@ -193,7 +184,10 @@ pub async fn get_token(
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
-    let token = state.boards.token(&administrator, token_id(&id)?).await?;
+    let token = state
+        .boards
+        .token(&administrator, row_id(&id, "token")?)
+        .await?;
     Ok(no_store_json(
         HttpResponse::Ok(),
         render::rest::token(&token),
@@ -222,7 +216,7 @@ pub async fn delete_token(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .revoke_token(&administrator, token_id(&id)?)
+        .revoke_token(&administrator, row_id(&id, "token")?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -256,8 +250,4 @@ pub async fn post_ticket(
         HttpResponse::Created(),
         render::rest::ticket(&ticket, &board, state.tickets),
     ))
-}
-
-fn token_id(text: &str) -> Result<i64, ApiError> {
-    row_id(text).ok_or_else(|| ApiError::NotFound(format!("there is no token {text:?}")))
 }

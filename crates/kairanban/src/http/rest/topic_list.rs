@@ -14,7 +14,11 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::{json, link_next, page_limit, responses::RefusalResponses};
+use super::{
+    json,
+    paging::{PageRequest, check_id},
+    responses::RefusalResponses,
+};
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
@@ -141,15 +145,8 @@ pub(in crate::http) fn check_search(text: &str, chars_max: usize) -> Result<(), 
 }
 
 /// Reads the topic that a page begins behind.
-pub(in crate::http) fn before(id: i64) -> Result<TopicId, ApiError> {
-    if id > 0 {
-        Ok(TopicId(id))
-    } else {
-        Err(ApiError::unreadable_at(
-            "before",
-            "before is the id of a topic",
-        ))
-    }
+pub(in crate::http) fn before(id: Option<i64>) -> Result<Option<TopicId>, ApiError> {
+    Ok(check_id("before", id, 1, "a topic")?.map(TopicId))
 }
 
 async fn page(
@@ -160,30 +157,22 @@ async fn page(
     query: &TopicsQuery,
 ) -> Result<HttpResponse, ApiError> {
     state.count_read(request)?;
-    let limit = page_limit(query.limit, state.rest.page_max.get())?;
+    let page = PageRequest::new(request, state, query.limit)?;
     let wanted = Page {
-        before: query.before.map(before).transpose()?,
-        limit,
+        before: before(query.before)?,
+        limit: page.limit,
     };
     if let Some(text) = query.q.as_deref().filter(|text| !text.is_empty()) {
-        let page = search(request, state, caller, board, text, wanted).await?;
-        let mut response = HttpResponse::Ok();
-        if let Some(last) = page.next {
-            let text = utf8_percent_encode(text, NON_ALPHANUMERIC);
-            let next = format!("before={}&limit={limit}&q={text}", last.0);
-            link_next(&mut response, request, &next);
-        }
-        return Ok(json(response, render::rest::search_page(&page)));
+        let searched = search(request, state, caller, board, text, wanted).await?;
+        let text = utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let next = searched
+            .next
+            .map(|last| format!("before={}&q={text}", last.0));
+        let response = page.begin_answer(next);
+        return Ok(json(response, render::rest::search_page(&searched)));
     }
     let topics = state.boards.page(caller, board, wanted).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(last) = topics.next {
-        link_next(
-            &mut response,
-            request,
-            &format!("before={last}&limit={limit}"),
-        );
-    }
+    let response = page.begin_answer(topics.next.map(|last| format!("before={last}")));
     Ok(json(response, render::rest::topic_page(&topics.rows)))
 }
 

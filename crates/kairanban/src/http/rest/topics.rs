@@ -184,9 +184,7 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
 
 /// Reads the topic that an address names. What is no id names no topic.
 pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
-    row_id(text)
-        .map(TopicId)
-        .ok_or_else(|| ApiError::NotFound(format!("there is no topic {text:?}")))
+    row_id(text, "topic").map(TopicId)
 }
 
 /// Answers `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can

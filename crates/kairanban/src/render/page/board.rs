@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, Invalid, InvalidReason, NotPermitted, Policies, Snapshot,
-    WireSlot,
+    WireSlot, full_list,
 };
 use minijinja::Error;
 use serde::Serialize;
@@ -160,17 +160,14 @@ impl Pages {
             topics: GAP,
             is_empty: topics.is_empty(),
             count: grouped(topics.len() as u64),
-            older: topics
-                .first()
-                .filter(|_| topics.len() >= page.topics_max)
-                .map(|oldest| OlderTopics {
-                    before: oldest.id.0,
-                    said: self.said(
-                        language,
-                        "older.kept",
-                        &[("n", &grouped(topics.len() as u64))],
-                    ),
-                }),
+            older: full_list::first_if_full(topics, page.topics_max).map(|first| OlderTopics {
+                before: first.0,
+                said: self.said(
+                    language,
+                    "older.kept",
+                    &[("n", &grouped(topics.len() as u64))],
+                ),
+            }),
             comment: without_gap(page.comment),
             author: without_gap(page.author),
             faults: page

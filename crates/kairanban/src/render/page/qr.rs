@@ -48,19 +48,19 @@ impl Pages {
     }
 }
 
-/// Returns the path of the dark squares: a rectangle for each stretch of a row.
+/// Returns the path of the dark squares: a rectangle for each run of them in a row.
 fn squares(code: &QrCode) -> String {
     let mut path = String::new();
     let colors = code.to_colors();
     for (y, row) in colors.chunks(code.width()).enumerate() {
         let mut x = 0;
-        for stretch in row.chunk_by(|one, next| one == next) {
-            if stretch[0] == Color::Dark {
-                let (left, top, width) = (x + EDGE, y + EDGE, stretch.len());
+        for run in row.chunk_by(|one, next| one == next) {
+            if run[0] == Color::Dark {
+                let (left, top, width) = (x + EDGE, y + EDGE, run.len());
                 // Writing to a string does not fail.
                 let _ = write!(path, "M{left} {top}h{width}v1h-{width}z");
             }
-            x += stretch.len();
+            x += run.len();
         }
     }
     path

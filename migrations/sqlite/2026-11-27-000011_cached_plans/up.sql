@@ -1,0 +1,2 @@
+-- SQLite has no functions: nothing to do.
+SELECT 1;
