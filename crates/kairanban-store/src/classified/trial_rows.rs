@@ -10,8 +10,8 @@ use crate::{StoreError, connection::AnyConnection, sql::Number};
 const KEY: &str = "kairanban finds out whether it can write";
 const ID: &str = "9007199254740990";
 
-/// The tables, each with a row for the columns that have no default. `$board` and `$token` stand for
-/// those that are there.
+/// The tables, each with a row for the columns that have no default. `$board` and `$token` stand
+/// for those that are there.
 const ROWS: [(&str, &str); 6] = [
     ("audit", "(actor, action) VALUES ('', '')"),
     (
