@@ -4,7 +4,6 @@
 mod place;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
-mod trial_rows;
 
 use diesel::{
     pg::Pg,
@@ -17,8 +16,6 @@ use crate::{
     StoreError,
     error::{FULL_SQLITE, FaultKind},
 };
-
-pub(crate) use self::trial_rows::check as check_rows;
 
 /// A statement that writes, on either database.
 pub(crate) trait Modification: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId {}

@@ -6,6 +6,7 @@ pub(crate) mod rights;
 mod settings_of_others;
 mod statement;
 mod transaction;
+mod trial_rows;
 
 use std::time::Duration;
 

@@ -127,9 +127,14 @@ mod tests {
     const TOP: &str = "SQL statement \"EXECUTE kairanban_write('x', 'INSERT INTO audit')\"\n\
         PL/pgSQL function classified_write(text,jsonb) line 20 at EXECUTE";
 
+    fn assert_place(inner: &str, statement: &str, said: &str, place: Option<OwnPlace>) {
+        let context = format!("{inner}{TOP}");
+        assert_eq!(of_context(&context, statement, said), place, "{context}");
+    }
+
     #[test]
     fn the_innermost_statement_of_ours_says_whose_it_is() {
-        use OwnPlace::{Function, Table};
+        use OwnPlace::Table;
         let insert = "INSERT INTO \"topics\" (\"comment\") VALUES ($1)";
         let of_keys =
             "WITH bounded AS (SELECT 1), noted AS (INSERT INTO idempotency (key) SELECT 1)";
@@ -165,6 +170,16 @@ mod tests {
                 "no",
                 Some(Table("changes")),
             ),
+        ] {
+            assert_place(inner, statement, said, place);
+        }
+    }
+
+    #[test]
+    fn what_our_functions_and_keys_do_is_ours_and_what_they_say_of_a_row_is_not() {
+        use OwnPlace::{Function, Table};
+        let insert = "INSERT INTO \"topics\" (\"comment\") VALUES ($1)";
+        for (inner, statement, said, place) in [
             (
                 "SQL statement \"INSERT INTO board_lives (board_id) VALUES (1)\n\
                  ON CONFLICT (board_id) DO UPDATE SET named_by = 1\"\n\
@@ -201,8 +216,7 @@ mod tests {
                 Some(Table("tickets")),
             ),
         ] {
-            let context = format!("{inner}{TOP}");
-            assert_eq!(of_context(&context, statement, said), place, "{context}");
+            assert_place(inner, statement, said, place);
         }
     }
 }

@@ -229,7 +229,7 @@ fn own_place(
 /// Finds the object of these kinds whose text has this, if only what is ours alone has it.
 fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option<OwnPlace> {
     #[derive(QueryableByName)]
-    struct Object {
+    struct RefusingObject {
         #[diesel(sql_type = Text)]
         name: String,
         #[diesel(sql_type = Text)]
@@ -239,11 +239,11 @@ fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option
     let text = format!(
         "SELECT name, tbl_name FROM sqlite_schema WHERE type IN {kinds} AND instr(sql, ?) > 0"
     );
-    let found: Vec<Object> = sql_query(text)
+    let found: Vec<RefusingObject> = sql_query(text)
         .bind::<Text, _>(part)
         .load(connection)
         .ok()?;
-    let places = found.iter().map(|Object { name, tbl_name }| {
+    let places = found.iter().map(|RefusingObject { name, tbl_name }| {
         let ours = needs::SQLITE_TRIGGERS.iter().find(|ours| *ours == name);
         ours.map(|name| OwnPlace::Function(name))
             .or_else(|| own_table(known_table(tbl_name)?))

@@ -1,7 +1,7 @@
 //! Statements that write, and checks that they can, on either database: why they fail is known in
 //! [`classified`].
 
-use super::{AnyConnection, rights};
+use super::{AnyConnection, rights, trial_rows::check_rows};
 use crate::{
     StoreError,
     classified::{self, Modification},
@@ -38,7 +38,7 @@ impl AnyConnection {
             Self::Postgres(connection) => classified::postgres::check_writing(connection),
             Self::Sqlite(connection) => classified::sqlite::check_writing(connection),
         }?;
-        classified::check_rows(self)
+        check_rows(self)
     }
 
     /// Checks that a revision can be drawn, within a write that is to be rolled back.

@@ -3,8 +3,8 @@
 
 use diesel::{RunQueryDsl as _, sql_query};
 
-use super::no_row;
-use crate::{StoreError, connection::AnyConnection, sql::Number};
+use super::AnyConnection;
+use crate::{StoreError, classified::no_row, sql::Number};
 
 /// What no key, digest or id that is in use can be.
 const KEY: &str = "kairanban finds out whether it can write";
@@ -40,9 +40,9 @@ const ROWS: [(&str, &str); 6] = [
 ];
 
 /// Writes the rows, to be rolled back. Those that belong to a board or a token need one.
-pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    let board = first(connection, "boards")?;
-    let token = first(connection, "tokens")?;
+pub(super) fn check_rows(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let board = least_id(connection, "boards")?;
+    let token = least_id(connection, "tokens")?;
     for (table, row) in ROWS {
         let needs = [("$board", board), ("$token", token)];
         let mut row = row.replace("$key", KEY).replace("$id", ID);
@@ -64,7 +64,7 @@ pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn first(connection: &mut AnyConnection, table: &str) -> Result<Option<i64>, StoreError> {
+fn least_id(connection: &mut AnyConnection, table: &str) -> Result<Option<i64>, StoreError> {
     let found: Number =
         sql_query(format!("SELECT min(id) AS number FROM {table}")).get_result(connection)?;
     Ok(found.number)
