@@ -157,7 +157,7 @@ type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<Written, StoreError>
 /// A row of the table of commands: what a command is called, what it changes, and how it runs.
 pub(crate) struct CommandRow<'c> {
     /// The action in the audit.
-    action: &'static str,
+    pub(crate) action: &'static str,
     /// The board in the audit.
     board: Option<&'c BoardName>,
     /// The id of the topic, token or session in the audit; `None` if the outcome has it, or the

@@ -4,7 +4,7 @@ use diesel::{prelude::*, sql_query};
 use kairanban_core::{Actor, AuditEntry, BoardName};
 
 use crate::{
-    RowPage, StoreError,
+    RowPage, StoreError, classified,
     connection::AnyConnection,
     lenient::{LossyText, Time},
     schema::audit,
@@ -25,8 +25,10 @@ pub(crate) fn record(
         audit::board.eq(board.map(BoardName::as_str)),
         audit::subject.eq(subject),
     );
-    connection.modify(diesel::insert_into(audit::table).values(row))?;
-    Ok(())
+    match connection.modify(diesel::insert_into(audit::table).values(row))? {
+        0 => Err(classified::no_row("audit")),
+        _ => Ok(()),
+    }
 }
 
 /// Reads entries, the newest first, older than `before`.

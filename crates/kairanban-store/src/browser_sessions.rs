@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use kairanban_core::BrowserSession;
 
 use crate::{
-    RowPage, StoreError, clock,
+    RowPage, StoreError, classified, clock,
     connection::AnyConnection,
     error::Refusal,
     lenient::{LossyText, Time},
@@ -62,8 +62,10 @@ pub(crate) fn create(
         browser_sessions::created_at.eq(now.naive_utc()),
         browser_sessions::expires_at.eq(end(now, new).naive_utc()),
     );
-    connection.modify(diesel::insert_into(browser_sessions::table).values(row))?;
-    Ok(())
+    match connection.modify(diesel::insert_into(browser_sessions::table).values(row))? {
+        0 => Err(classified::no_row("browser_sessions")),
+        _ => Ok(()),
+    }
 }
 
 /// Returns when a session ends that begins now: after its time, or with its token.

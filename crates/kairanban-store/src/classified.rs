@@ -1,6 +1,7 @@
 //! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on
 //! SQLite.
 
+mod place;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
@@ -27,6 +28,11 @@ pub(crate) fn triggers_off() -> StoreError {
         FaultKind::TriggersOff,
         "what is written draws no revision; enable them, and check session_replication_role",
     )
+}
+
+/// Returns the error for a row of a table of ours alone that did not get in, without a word.
+pub(crate) fn no_row(table: &'static str) -> StoreError {
+    place::OwnPlace::Table(table).refused("a trigger or a rule drops it")
 }
 
 /// Classifies why a transaction does not begin: nothing was written, and no write is to blame.

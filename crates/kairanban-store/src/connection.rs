@@ -6,6 +6,7 @@ pub(crate) mod rights;
 mod settings_of_others;
 mod statement;
 mod transaction;
+mod trial_rows;
 
 use std::time::Duration;
 
@@ -165,7 +166,7 @@ pub(crate) fn transaction_settings(timeouts: Timeouts) -> String {
         + &set_all(&settings(timeouts), SettingLifetime::Transaction)
 }
 
-fn settings(timeouts: Timeouts) -> [(&'static str, String); 8] {
+fn settings(timeouts: Timeouts) -> [(&'static str, String); 9] {
     let statement_ms = timeouts.statement.as_millis();
     [
         ("statement_timeout", statement_ms.to_string()),
@@ -183,6 +184,9 @@ fn settings(timeouts: Timeouts) -> [(&'static str, String); 8] {
         // An acknowledged write is durable, whatever the database's default is.
         ("synchronous_commit", "on".to_owned()),
         ("client_min_messages", "warning".to_owned()),
+        // A statement that row-level security would cut fails instead: what a reader is shown, and
+        // what a write decides by, is all that there is.
+        ("row_security", "off".to_owned()),
         // Compiling a query takes longer than any of ours runs.
         ("jit", "off".to_owned()),
     ]

@@ -158,6 +158,12 @@ pub enum FaultKind {
     /// Writes are not recorded, so no reader would see them.
     #[error("the triggers of the schema are off: ")]
     TriggersOff,
+    /// Row-level security hides rows from the role of the server.
+    #[error(
+        "row-level security hides rows from the role of the server, as the owner of the tables \
+         turn it off, or give the role BYPASSRLS: "
+    )]
+    RowSecurity,
     /// A rule of the owner's takes the place of a statement.
     #[error("a rule takes the place of what is written; as the owner of the table, drop it: ")]
     Rule,
@@ -167,6 +173,12 @@ pub enum FaultKind {
          of the table, drop it: "
     )]
     ForeignTrigger,
+    /// What is ours alone, a table or a function, refuses what a server writes.
+    #[error(
+        "the schema is not as `kairanban migrate` makes it, as the owner of the tables undo what \
+         was changed: "
+    )]
+    Schema,
     /// What says nothing of the database: a code that is not known, raised by a trigger.
     #[error("")]
     Unclear,
@@ -181,13 +193,9 @@ impl FaultKind {
         matches!(self, Self::Busy | Self::Locked)
     }
 
-    /// Returns whether one row alone can meet this fault: by a trigger that needs what is missing,
-    /// or one that refuses the stamp.
+    /// Returns whether one row alone can meet this fault: by a trigger that needs what is missing.
     pub(crate) const fn may_be_the_rows(self) -> bool {
-        matches!(
-            self,
-            Self::Installation | Self::Rule | Self::TriggersOff | Self::Unclear
-        )
+        matches!(self, Self::Installation | Self::Rule | Self::Unclear)
     }
 }
 
@@ -227,10 +235,16 @@ impl StoreError {
     pub(crate) fn of_the_write_alone(self) -> Self {
         match self {
             Self::Fault(fault) if fault.kind.may_be_the_rows() => Self::Refused(Refusal {
-                sentence: (fault.kind == FaultKind::TriggersOff).then(|| LET_STAMP_PASS.to_owned()),
+                sentence: None,
                 conflict: false,
                 cause: Some(fault.text),
             }),
+            // The triggers are there: one of their functions does not do what it should.
+            Self::Fault(fault) if fault.kind == FaultKind::TriggersOff => Self::fault(
+                FaultKind::Schema,
+                "a change was not logged; compare the functions and triggers with those of an \
+                 empty database",
+            ),
             other => other,
         }
     }
@@ -306,7 +320,7 @@ impl StoreError {
                 !fault.kind.passes()
                     && !matches!(
                         fault.kind,
-                        FaultKind::TriggersOff | FaultKind::ForeignTrigger
+                        FaultKind::TriggersOff | FaultKind::ForeignTrigger | FaultKind::Schema
                     )
             }
             other => matches!(

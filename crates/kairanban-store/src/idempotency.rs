@@ -15,9 +15,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    StoreError,
+    StoreError, classified,
     connection::AnyConnection,
-    error::Refusal,
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
     sql::BATCH,
@@ -134,32 +133,21 @@ pub(crate) fn insert(
     connection: &mut AnyConnection,
     keys: &[NewKey<'_>],
 ) -> Result<(), StoreError> {
-    let inserted = match connection.insert_idempotency_sql() {
-        _ if keys.is_empty() => return Ok(()),
-        Some(sql) => InsertKeys::new(sql, keys).get_result::<i64>(connection)?,
-        None => keys
-            .iter()
-            .try_fold(0, |inserted, (board, key, topic, id)| {
-                let request = digest(topic);
-                let one = diesel::insert_into(idempotency::table)
-                    .values(columns(*board, key, &request, *id))
-                    .execute(connection)?;
-                Ok::<_, StoreError>(inserted + i64::try_from(one).unwrap_or_default())
-            })?,
-    };
-    if usize::try_from(inserted) == Ok(keys.len()) {
-        Ok(())
-    } else {
-        Err(dropped())
+    match connection.insert_idempotency_sql() {
+        _ if keys.is_empty() => Ok(()),
+        Some(sql) => {
+            let number: i64 = InsertKeys::new(sql, keys).get_result(connection)?;
+            let all = i64::try_from(keys.len()).ok();
+            ensure_inserted(all == Some(number))
+        }
+        None => keys.iter().try_for_each(|(board, key, topic, id)| {
+            let request = digest(topic);
+            let number = diesel::insert_into(idempotency::table)
+                .values(columns(*board, key, &request, *id))
+                .execute(connection)?;
+            ensure_inserted(number > 0)
+        }),
     }
-}
-
-/// Returns the error for a key that was not stored: a repeated request would be a second topic.
-fn dropped() -> StoreError {
-    StoreError::Refused(Refusal {
-        cause: Some("a trigger on the table idempotency dropped the key of a post".to_owned()),
-        ..Refusal::default()
-    })
 }
 
 /// Stores which topic a key led to, or finds out why that fails.
@@ -190,10 +178,15 @@ pub(crate) fn insert_checked(
             i64::try_from(inserted).ok()
         }
     };
-    if inserted.is_some_and(|inserted| inserted > 0) {
+    ensure_inserted(inserted.is_some_and(|inserted| inserted > 0))
+}
+
+/// Without its key a repeated request would be a second topic.
+fn ensure_inserted(is_inserted: bool) -> Result<(), StoreError> {
+    if is_inserted {
         Ok(())
     } else {
-        Err(dropped())
+        Err(classified::no_row("idempotency"))
     }
 }
 

@@ -215,8 +215,9 @@ pub(crate) fn table_names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).collect()
 }
 
-/// Tables on which owners may have triggers of their own, which may refuse or change rows.
-const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
+/// Tables on which owners may have constraints and triggers of their own, which may refuse or
+/// change rows.
+pub(crate) const OPEN_TABLES: [&str; 3] = ["topics", "boards", "tokens"];
 
 /// Returns the names of the tables that are a server's alone.
 fn own_tables(postgres: bool) -> impl Iterator<Item = &'static str> {

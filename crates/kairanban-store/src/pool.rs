@@ -23,6 +23,7 @@ pub(crate) use self::{
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
+    error::{Fault, FaultKind},
     sqlite_files::{FileMark, SqliteFiles, is_open_on},
 };
 
@@ -64,6 +65,8 @@ pub(crate) struct Pool {
     files: Option<SqliteFiles>,
     /// Whether a reading failed although the database answered, since it was last asked.
     read_failed: Arc<AtomicBool>,
+    /// Whether something of ours has refused a write, since it was last asked.
+    write_failed: Arc<AtomicBool>,
     /// Readings so far.
     reads: Arc<AtomicU64>,
     /// Sessions that were opened before are closed instead of used.
@@ -124,6 +127,7 @@ impl Pool {
             files,
             write_lock_wait,
             read_failed,
+            write_failed: Arc::default(),
             reads: Arc::default(),
             outdated_at: Arc::default(),
             on_wait: config.on_wait.clone(),
@@ -149,10 +153,25 @@ impl Pool {
                 done.map_err(|error| connection.with_grants(error))
             })
         });
-        if matches!(&done, Err(StoreError::Fault(_))) {
+        if let Err(StoreError::Fault(fault)) = &done {
             self.read_failed.store(true, Ordering::Relaxed);
+            self.note(fault);
         }
         done.map_err(StoreError::of_reading)
+    }
+
+    /// Notes why a write failed that is not the writer's own: whether others fail by it, too, is
+    /// for the writer to check.
+    pub(crate) fn note(&self, fault: &Fault) {
+        if fault.kind == FaultKind::Schema {
+            tracing::error!(reason = %fault, "a write does not work");
+            self.write_failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether something of ours has refused such a write, since the last call.
+    pub(crate) fn take_write_failure(&self) -> bool {
+        self.write_failed.swap(false, Ordering::Relaxed)
     }
 
     /// Returns the number of readings so far.

@@ -17,7 +17,7 @@ use kairanban_core::{
 };
 
 use crate::{
-    StoreError,
+    StoreError, classified,
     connection::AnyConnection,
     error::Refusal,
     lenient::LossyText,
@@ -183,12 +183,13 @@ pub(crate) fn delete_topic(
     condition: &RevisionCondition,
 ) -> Result<(), StoreError> {
     let expected = condition.resolve(connection, board, id)?;
-    deleted::keep(connection, board, id, expected)?;
+    let is_kept = deleted::keep(connection, board, id, expected)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
-    if connection.modify(diesel::delete(row))? > 0 {
-        Ok(())
-    } else {
-        Err(why_not(connection, board, id, expected)?)
+    match connection.modify(diesel::delete(row))? {
+        0 => Err(why_not(connection, board, id, expected)?),
+        // It could not be restored.
+        _ if !is_kept => Err(classified::no_row("deleted_topics")),
+        _ => Ok(()),
     }
 }
 

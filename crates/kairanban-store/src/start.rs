@@ -68,6 +68,10 @@ pub fn check(
     let (mut warnings, lacks) = match address {
         DatabaseAddress::Postgres(_) => {
             check_schema(&mut connection)?;
+            refuse_missing(
+                "row-level security hides rows from the role (BYPASSRLS for it helps, too)",
+                rights::hidden(&mut connection)?,
+            )?;
             (
                 open_to_all(&mut connection)?,
                 rights::missing(&mut connection)?,

@@ -10,7 +10,7 @@ use diesel::{
 use kairanban_core::BoardName;
 
 use crate::{
-    StoreError, browser_sessions,
+    StoreError, browser_sessions, classified,
     connection::AnyConnection,
     lenient::{AnyNumber, Time},
     repository,
@@ -72,10 +72,10 @@ pub(crate) fn create(
         tickets::board_id.eq(board_id.0),
         tickets::session_id.eq(session),
     );
-    diesel::insert_into(tickets::table)
-        .values(row)
-        .execute(connection)?;
-    Ok(())
+    match connection.modify(diesel::insert_into(tickets::table).values(row))? {
+        0 => Err(classified::no_row("tickets")),
+        _ => Ok(()),
+    }
 }
 
 /// Returns how long it takes until the first ticket of a token expires, if none is used meanwhile.

@@ -75,12 +75,16 @@ impl<'p> WriteTx<'p, &'p Pool> {
         pool: &'p Pool,
         work: impl Fn(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        pool.retry_if_outdated(|| {
+        let done = pool.retry_if_outdated(|| {
             let mut tx = Self::on_pool(pool)?;
             let done = work(&mut tx)?;
             tx.commit()?;
             Ok(done)
-        })
+        });
+        if let Err(StoreError::Fault(fault)) = &done {
+            pool.note(fault);
+        }
+        done
     }
 }
 

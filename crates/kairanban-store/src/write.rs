@@ -79,6 +79,15 @@ impl Write {
         }
     }
 
+    /// Returns what kind of write it is, as it is called at `/readyz`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::CreateTopic(Creation { key: None, .. }) => "posts without a key",
+            Self::CreateTopic(_) => "posts with a key",
+            Self::Administer { command, .. } => command.row().action,
+        }
+    }
+
     /// Returns whether to run it a second time after a conflict: another program took the key or
     /// the name, or deleted the board, and the second run finds that.
     pub(crate) fn reruns_on_conflict(&self) -> bool {

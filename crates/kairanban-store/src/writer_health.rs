@@ -1,13 +1,14 @@
 //! What the writer knows about the database, for `/readyz`.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
-use crate::StoreError;
+use crate::{StoreError, error::FaultKind};
 
 /// Writes that cannot be done for longer than this are a fault of the database, and not only of
 /// some of them.
@@ -25,6 +26,12 @@ pub struct WriterHealth(Arc<Mutex<Health>>);
 #[derive(Debug, Default)]
 struct Health {
     fault: Option<String>,
+    /// Whether a check has found it: then only a check finds that it is gone. Other kinds of writes
+    /// may never meet it.
+    is_of_check: bool,
+    /// What keeps some kind of write from the database, although the check finds nothing, until a
+    /// write of that kind is good again.
+    failing: BTreeMap<&'static str, String>,
     /// Since when no write was done, because the database was away or took too long each time.
     away_since: Option<Instant>,
     /// Why the last write failed, if others may fail by it, too.
@@ -46,10 +53,38 @@ impl WriterHealth {
         self.0.lock().warning.clone()
     }
 
+    /// Returns what kinds of writes do not work, and why, although the check finds nothing.
+    #[must_use]
+    pub fn failing(&self) -> Vec<String> {
+        let health = self.0.lock();
+        let failing = health.failing.iter();
+        failing
+            .map(|(kind, cause)| format!("{kind}: {cause}"))
+            .collect()
+    }
+
+    /// Records that writes of this kind work.
+    pub(crate) fn record_success(&self, kind: &'static str) {
+        if self.0.lock().failing.remove(kind).is_some() {
+            tracing::info!(kind, "writing works again");
+        }
+    }
+
+    fn set_failing(&self, kind: &'static str, cause: String) {
+        let mut health = self.0.lock();
+        if health.failing.get(kind) != Some(&cause) {
+            tracing::error!(kind, %cause, "a kind of write does not work");
+            health.failing.insert(kind, cause);
+        }
+    }
+
     /// Records a write that failed. Whether it was the only one that does is for a check to find
     /// out.
-    pub(crate) fn record_write(&self, error: &StoreError) {
+    pub(crate) fn record_write(&self, kind: &'static str, error: &StoreError) {
         match error {
+            StoreError::Fault(fault) if fault.kind == FaultKind::Schema => {
+                self.set_failing(kind, fault.to_string());
+            }
             StoreError::Fault(fault) if !fault.kind.passes() => {
                 self.warn(fault.text.clone());
             }
@@ -77,7 +112,10 @@ impl WriterHealth {
     /// moment is no fault.
     pub(crate) fn record(&self, error: &StoreError) {
         match error {
-            StoreError::Fault(fault) if !fault.kind.passes() => self.set(fault.to_string()),
+            StoreError::Fault(fault) if !fault.kind.passes() => {
+                self.set(fault.to_string());
+                self.0.lock().is_of_check = true;
+            }
             StoreError::Unavailable(text) | StoreError::Disconnected(text) => {
                 let since = *self.0.lock().away_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= OUTAGE {
@@ -101,14 +139,23 @@ impl WriterHealth {
     pub(crate) fn clear(&self) {
         let mut health = self.0.lock();
         health.away_since = None;
+        health.is_of_check = false;
         if health.fault.take().is_some() {
             tracing::info!("writing works again");
         }
     }
 
     pub(crate) fn record_commit(&self) {
-        self.clear();
-        self.0.lock().warning = None;
+        if !self.is_of_check() {
+            self.clear();
+        }
+        let mut health = self.0.lock();
+        (health.away_since, health.warning) = (None, None);
+    }
+
+    /// Returns whether there is a fault that only a check can find to be gone.
+    pub(crate) fn is_of_check(&self) -> bool {
+        self.0.lock().is_of_check
     }
 
     pub(crate) fn is_faulty(&self) -> bool {

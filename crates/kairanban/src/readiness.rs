@@ -119,6 +119,12 @@ impl Readiness {
             );
             reasons.push((Status::Degraded, reason));
         }
+        for failing in writer.failing() {
+            reasons.push((
+                Status::Degraded,
+                format!("a kind of write does not work: {failing}"),
+            ));
+        }
         if let Some(reason) = stale_boards(&self.boards) {
             reasons.push((Status::Degraded, reason));
         }

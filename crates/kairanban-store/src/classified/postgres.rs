@@ -12,11 +12,11 @@ use diesel::{
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     sql_query,
-    sql_types::{BigInt, Bool, Nullable, Text, Untyped},
+    sql_types::{BigInt, Nullable, Text, Untyped},
 };
 
 pub(crate) use self::trial::check_stamping;
-use super::triggers_off;
+use super::{place, triggers_off};
 use crate::{
     StoreError,
     error::{FaultKind, Refusal},
@@ -100,6 +100,7 @@ fn classify(
     ending: &'static str,
 ) -> Result<StatementOutcome, StoreError> {
     let text = diesel::debug_query::<Pg, _>(&statement).to_string();
+    let table = place::written_table(&text);
     let parameters = text
         .split(" -- binds:")
         .next()
@@ -112,27 +113,33 @@ fn classify(
         parameters,
     }
     .get_result(connection)?;
-    checked(connection, outcome)
+    checked(connection, outcome, table)
 }
 
+/// Says what the outcome of a statement that writes `table` means.
 fn checked(
     connection: &mut PgConnection,
     outcome: StatementOutcome,
+    table: Option<&'static str>,
 ) -> Result<StatementOutcome, StoreError> {
     let Some(state) = &outcome.state else {
         return Ok(outcome);
     };
     let text = outcome.message.clone().unwrap_or_default();
-    // A missing grant, or a policy of the owner's own that refuses this row.
-    if state == "42501" && row_security(connection)? && check_writing(connection).is_ok() {
-        return Err(StoreError::Refused(Refusal::default()));
-    }
-    match of_sqlstate(state, text.clone()) {
-        // What refuses a row of the log would refuse it for every topic; an id that was just drawn
-        // is taken by none.
-        StoreError::Refused(refusal)
-            if text.contains("topics_pkey") || is_in_log(&failed_in(connection)?) =>
-        {
+    // Another request was quicker with the key, or what it belongs to is gone.
+    let is_race = text.contains("idempotency_pkey") || state == "23503" && table != Some("audit");
+    let error = of_sqlstate(state, text.clone());
+    let statement = table.filter(|_| !is_race);
+    let statement = statement.map(|name| format!("UPDATE {name}"));
+    let error = of_place(
+        connection,
+        error,
+        statement.as_deref().unwrap_or_default(),
+        &text,
+    )?;
+    match error {
+        // An id that was just drawn is taken by none.
+        StoreError::Refused(refusal) if text.contains("topics_pkey") => {
             Err(StoreError::Refused(Refusal {
                 cause: Some(text),
                 ..refusal
@@ -142,9 +149,25 @@ fn checked(
     }
 }
 
-/// Returns whether a statement of ours that writes to the log was what failed.
-fn is_in_log(place: &str) -> bool {
-    place.contains("\"INSERT INTO changes ") || place.contains("transaction_begun")
+/// Returns the error that it is if something of ours alone refused, and not a row's own table.
+fn of_place(
+    connection: &mut PgConnection,
+    error: StoreError,
+    statement: &str,
+    said: &str,
+) -> Result<StoreError, StoreError> {
+    let may_be_ours = match &error {
+        StoreError::Refused(_) => true,
+        StoreError::Fault(fault) => {
+            matches!(fault.kind, FaultKind::Installation | FaultKind::Unclear)
+        }
+        _ => false,
+    };
+    if !may_be_ours {
+        return Ok(error);
+    }
+    let place = place::of_context(&failed_in(connection)?, statement, said);
+    Ok(place.map_or(error, |place| place.refused(said)))
 }
 
 /// Runs commands that return nothing.
@@ -157,7 +180,9 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
     let Some(state) = outcome.state else {
         return Ok(());
     };
-    match of_sqlstate(&state, outcome.message.unwrap_or_default()) {
+    let said = outcome.message.unwrap_or_default();
+    let error = of_sqlstate(&state, said.clone());
+    match of_place(connection, error, command, &said)? {
         StoreError::Refused(refusal) => Err(located(connection, refusal)?),
         error => Err(error),
     }
@@ -183,13 +208,6 @@ fn failed_in(connection: &mut PgConnection) -> Result<String, StoreError> {
         "coalesce(current_setting('kairanban.failed_in', true), '')",
     ))
     .get_result(connection)?)
-}
-
-fn row_security(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(
-        diesel::select(diesel::dsl::sql::<Bool>("row_security_active('topics')"))
-            .get_result(connection)?,
-    )
 }
 
 /// Checks that this role can read all that a server reads. Fails with what is missing.

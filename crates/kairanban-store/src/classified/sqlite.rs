@@ -11,7 +11,11 @@ use diesel::{
     sqlite::Sqlite,
 };
 
-use super::{Modification, triggers_off};
+use super::{
+    Modification,
+    place::{OwnPlace, known_table, own_table, written_table},
+    triggers_off,
+};
 use crate::{
     StoreError,
     error::{FULL_SQLITE, FaultKind, READ_ONLY_SQLITE, Refusal},
@@ -24,8 +28,8 @@ pub(crate) fn modify(
     connection: &mut SqliteConnection,
     statement: impl Modification,
 ) -> Result<usize, StoreError> {
-    let done = RunStatement(statement).execute(connection);
-    done.map_err(|error| explained(connection, meaning(error)))
+    let done = RunStatement(&statement).execute(connection);
+    done.map_err(|error| explained(connection, error, &statement))
 }
 
 /// Runs a statement that returns a number. Returns `None` if it touched no row.
@@ -33,8 +37,8 @@ pub(crate) fn modify_returning(
     connection: &mut SqliteConnection,
     statement: impl Modification,
 ) -> Result<Option<i64>, StoreError> {
-    let done: QueryResult<Option<i64>> = RunStatement(statement).get_result(connection).optional();
-    done.map_err(|error| explained(connection, meaning(error)))
+    let done: QueryResult<Option<i64>> = RunStatement(&statement).get_result(connection).optional();
+    done.map_err(|error| explained(connection, error, &statement))
 }
 
 /// A statement, with the number that it returns.
@@ -82,12 +86,14 @@ pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), Sto
 pub(crate) fn check_stamping(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let logged = connection
         .batch_execute("INSERT INTO changes (revision, kind, board_id) VALUES (0, 'token', 0)");
-    match logged.map_err(meaning) {
+    if let Err(error) = logged {
+        let said = error.to_string();
         // Our own triggers refuse no such row.
-        Err(error @ StoreError::Refused(_)) => {
-            return Err(foreign_trigger(connection, None).unwrap_or(error));
-        }
-        logged => logged?,
+        return Err(match meaning(error) {
+            StoreError::Refused(_) => foreign_trigger(connection, None)
+                .unwrap_or_else(|| OwnPlace::Table("changes").refused(&said)),
+            other => other,
+        });
     }
     let is_logged = "SELECT count(*) AS number FROM changes, revisions \
         WHERE kind = 'token' AND board_id = 0 AND revision = newest AND batch = 2";
@@ -196,7 +202,17 @@ fn is_incomplete(text: &str) -> bool {
 }
 
 /// Adds to an error what only the database knows of it.
-fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
+fn explained(
+    connection: &mut SqliteConnection,
+    error: DieselError,
+    statement: &impl QueryFragment<Sqlite>,
+) -> StoreError {
+    let said = error.to_string();
+    let error = meaning(error);
+    let text = diesel::debug_query::<Sqlite, _>(statement).to_string();
+    if let Some(place) = own_place(connection, &error, &said, &text) {
+        return foreign_trigger(connection, Some(&said)).unwrap_or_else(|| place.refused(&said));
+    }
     let may_be_the_ids = match &error {
         StoreError::Refused(_) => true,
         StoreError::Fault(fault) => fault.kind == FaultKind::Full,
@@ -206,6 +222,67 @@ fn explained(connection: &mut SqliteConnection, error: StoreError) -> StoreError
         Some(Err(used_up)) => used_up,
         _ => with_own_sentences(connection, error),
     }
+}
+
+/// Finds what of ours alone refused: by what SQLite names, or else by the statement.
+fn own_place(
+    connection: &mut SqliteConnection,
+    error: &StoreError,
+    said: &str,
+    statement: &str,
+) -> Option<OwnPlace> {
+    match error {
+        StoreError::Refused(Refusal { cause: None, .. }) => {}
+        StoreError::Fault(fault) if fault.kind == FaultKind::Installation => {
+            return own_table(written_table(statement)?);
+        }
+        _ => return None,
+    }
+    // Another request was quicker with the key; or what a row belongs to is gone.
+    if said.ends_with(": idempotency.board_id, idempotency.key")
+        || said == "FOREIGN KEY constraint failed"
+    {
+        return None;
+    }
+    if let Some((_, name)) = said.split_once(" constraint failed: ") {
+        let table = name
+            .split_once('.')
+            .and_then(|(table, _)| known_table(table));
+        return match table {
+            Some(table) => own_table(table),
+            None => by_text(
+                connection,
+                "('table', 'index')",
+                name.trim_matches(['\'', '"']),
+            ),
+        };
+    }
+    by_text(connection, "('trigger')", &literal(said))
+}
+
+/// Finds the object of these kinds whose text has this, if only what is ours alone has it.
+fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option<OwnPlace> {
+    #[derive(QueryableByName)]
+    struct RefusingObject {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Text)]
+        tbl_name: String,
+    }
+    let part = part.strip_prefix("index '").unwrap_or(part);
+    let text = format!(
+        "SELECT name, tbl_name FROM sqlite_schema WHERE type IN {kinds} AND instr(sql, ?) > 0"
+    );
+    let found: Vec<RefusingObject> = sql_query(text)
+        .bind::<Text, _>(part)
+        .load(connection)
+        .ok()?;
+    let places = found.iter().map(|RefusingObject { name, tbl_name }| {
+        let ours = needs::SQLITE_TRIGGERS.iter().find(|ours| *ours == name);
+        ours.map(|name| OwnPlace::Function(name))
+            .or_else(|| own_table(known_table(tbl_name)?))
+    });
+    places.collect::<Option<Vec<_>>>()?.pop()
 }
 
 /// Checks that there is an id left for the next topic. At the end of its range SQLite says that the

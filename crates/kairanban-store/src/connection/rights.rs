@@ -6,7 +6,7 @@ use diesel::{prelude::*, sql_query, sql_types::Text};
 use super::AnyConnection;
 use crate::{
     StoreError,
-    needs::{FUNCTIONS, OWN_FUNCTIONS, TABLES},
+    needs::{FUNCTIONS, OWN_FUNCTIONS, TABLES, table_names},
 };
 
 #[derive(QueryableByName)]
@@ -50,6 +50,18 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
     );
     missing.extend(rows(connection, &query)?);
     Ok(missing)
+}
+
+/// Returns the statements after which row-level security hides no row of our tables from the role,
+/// if it hides any.
+pub(crate) fn hidden(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let names = table_names().join("', '");
+    let query = format!(
+        "SELECT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', oid::regclass) AS statement \
+         FROM pg_class WHERE oid IN (SELECT to_regclass(quote_ident(name)) \
+         FROM unnest(ARRAY['{names}']) AS name) AND row_security_active(oid) ORDER BY 1"
+    );
+    rows(connection, &query)
 }
 
 /// Returns the statements that would grant what the role lacks to use or, if it `migrates`, to make

@@ -1,7 +1,7 @@
 //! Statements that write, and checks that they can, on either database: why they fail is known in
 //! [`classified`].
 
-use super::{AnyConnection, rights};
+use super::{AnyConnection, rights, trial_rows::check_rows};
 use crate::{
     StoreError,
     classified::{self, Modification},
@@ -31,12 +31,14 @@ impl AnyConnection {
         }
     }
 
-    /// Checks that writing works here, within a write that changes nothing.
+    /// Checks that writing works here, within a write that is to be rolled back.
     pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
+        self.check_rows_are_seen()?;
         match self {
             Self::Postgres(connection) => classified::postgres::check_writing(connection),
             Self::Sqlite(connection) => classified::sqlite::check_writing(connection),
-        }
+        }?;
+        check_rows(self)
     }
 
     /// Checks that a revision can be drawn, within a write that is to be rolled back.
@@ -49,6 +51,7 @@ impl AnyConnection {
 
     /// Checks that all can be read that a server reads. Fails with what is missing.
     pub(crate) fn check_reading(&mut self) -> Result<(), StoreError> {
+        self.check_rows_are_seen()?;
         let checked = match self {
             Self::Postgres(connection) => classified::postgres::check_reading(connection),
             Self::Sqlite(connection) => classified::sqlite::check_reading(connection),
@@ -56,11 +59,23 @@ impl AnyConnection {
         checked.map_err(|error| self.with_grants(error))
     }
 
+    /// Checks that row-level security hides no rows of our tables. SQLite has no such thing.
+    fn check_rows_are_seen(&mut self) -> Result<(), StoreError> {
+        if matches!(self, Self::Sqlite(_)) {
+            return Ok(());
+        }
+        let hidden = rights::hidden(self)?;
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::fault(FaultKind::RowSecurity, hidden.join("; ")))
+    }
+
     /// Adds the grants that would help.
     pub(crate) fn with_grants(&mut self, error: StoreError) -> StoreError {
         match error {
             StoreError::Fault(Fault {
-                kind: FaultKind::Installation,
+                kind: kind @ (FaultKind::Installation | FaultKind::Schema),
                 text,
             }) if matches!(self, Self::Postgres(_)) => {
                 // If they cannot be asked for, the error stands as it is.
@@ -70,7 +85,7 @@ impl AnyConnection {
                 } else {
                     format!("{text}. This would help: {}", grants.join("; "))
                 };
-                StoreError::fault(FaultKind::Installation, text)
+                StoreError::fault(kind, text)
             }
             other => other,
         }

@@ -110,7 +110,10 @@ fn commit_alone(
     match error {
         // What was missing may have come meanwhile. A client that was refused would throw its post
         // away.
-        StoreError::Fault(Fault { kind, .. }) if kind.may_be_the_rows() => {
+        StoreError::Fault(Fault { kind, .. })
+            if kind.may_be_the_rows()
+                || matches!(kind, FaultKind::Schema | FaultKind::TriggersOff) =>
+        {
             commit_one(session, write, patience, bounds).map_err(StoreError::of_the_write_alone)
         }
         error => Err(error),

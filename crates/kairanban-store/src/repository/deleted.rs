@@ -31,23 +31,24 @@ macro_rules! all_columns {
     };
 }
 
-/// Keeps a topic that is about to be deleted, in the place of an earlier one with its id.
+/// Keeps a topic that is about to be deleted, in the place of an earlier one with its id. Returns
+/// whether there is such a topic, and it is kept.
 pub(super) fn keep(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,
     expected: Option<Revision>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let row = topics::table
         .filter(is_topic(board_id(connection, board)?, id, expected))
         .select(all_columns!(topics));
     connection.modify(diesel::delete(kept::table.filter(kept::id.eq(id.0))))?;
-    connection.modify(
+    let kept = connection.modify(
         diesel::insert_into(kept::table)
             .values(row)
             .into_columns(all_columns!(kept)),
     )?;
-    Ok(())
+    Ok(kept > 0)
 }
 
 /// Puts a topic back that was deleted not longer ago than `within`.

@@ -176,7 +176,15 @@ impl Shared {
 
     /// Commits groups until there are no more, or this worker is abandoned.
     fn serve(&self, number: u64, mut session: Session) {
+        let mut checked_at = Instant::now();
         loop {
+            // Else only idle writers check, and other kinds of writes may go on all the time.
+            if checked_at.elapsed() >= CHECK_INTERVAL && self.0.health.is_of_check() {
+                checked_at = Instant::now();
+                if !self.check(number, &mut session) {
+                    return;
+                }
+            }
             let next = self.0.groups.lock().next(CHECK_INTERVAL);
             let Group { jobs, has_retry } = match next {
                 Ok(group) => group,
@@ -224,7 +232,7 @@ impl Shared {
     /// Finds out whether writing works, while there is nothing to write: nothing else would show
     /// it. False if this worker was abandoned meanwhile.
     fn check(&self, number: u64, session: &mut Session) -> bool {
-        let is_faulty = self.0.health.is_faulty();
+        let is_faulty = self.0.store.pool.take_write_failure() || self.0.health.is_faulty();
         let check = |bounds| {
             if is_faulty {
                 group_commit::check(session, bounds)
@@ -288,9 +296,14 @@ impl Shared {
             answers,
             fault,
         } = outcome;
-        if fault.is_none() {
-            let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
-            failed.for_each(|error| self.0.health.record_write(error));
+        for (job, answer) in jobs.iter().zip(&answers) {
+            match answer {
+                Ok(_) => self.0.health.record_success(job.write.kind()),
+                Err(error) if fault.is_none() => {
+                    self.0.health.record_write(job.write.kind(), error);
+                }
+                Err(_) => {}
+            }
         }
         if !commits.is_empty() {
             self.0.health.record_commit();

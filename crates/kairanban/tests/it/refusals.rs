@@ -2,8 +2,10 @@
 
 mod administrators;
 mod outages;
+mod own_tables;
 mod owners;
 mod replaced;
+mod roles;
 mod unlogged;
 
 use std::{

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{TOPICS, among_neighbours, await_readiness, post, post_together, shown};
+use super::{TOPICS, await_readiness, post, post_together, shown};
 use crate::{
     node::{Database, Node},
     wire,
@@ -178,80 +178,6 @@ fn a_read_only_database_is_named() {
     set_read_only(&node.database, false);
     await_readiness(&node, 200, "ready");
     node.post("after");
-}
-
-/// A node of a role that has every right, and the node of the owner.
-struct WriterRole {
-    owner: Node,
-    role: String,
-    node: Node,
-}
-
-impl WriterRole {
-    fn start() -> Self {
-        let owner = Node::start(Database::postgres());
-        let role = crate::start::unique("writer");
-        owner.database.sql(&format!(
-            "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT ALL ON ALL \
-             TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO \
-             {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};"
-        ));
-        let url = owner.database.url();
-        let node = Node::start(Database::Postgres(
-            url.replace("postgres@", &format!("{role}@")),
-        ));
-        node.post("before");
-        Self { owner, role, node }
-    }
-
-    fn revoke(&self, right: &str) {
-        self.owner
-            .database
-            .sql(&format!("REVOKE {right} FROM {};", self.role));
-    }
-
-    fn grant(&self, right: &str) {
-        self.owner
-            .database
-            .sql(&format!("GRANT {right} TO {};", self.role));
-        await_readiness(&self.node, 200, "ready");
-    }
-
-    fn end(self) {
-        drop(self.node);
-        let role = self.role;
-        self.owner
-            .database
-            .sql(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
-    }
-}
-
-/// A role that has every right but one; and a policy for rows, which has the same SQLSTATE.
-#[test]
-fn a_missing_grant_is_named_and_a_row_policy_refuses_the_row() {
-    let writer = WriterRole::start();
-    for (right, table) in [("INSERT", "topics"), ("SELECT", "boards")] {
-        writer.revoke(&format!("{right} ON {table}"));
-        assert_eq!(post(&writer.node, "x").status, 503, "{right} {table}");
-        await_readiness(&writer.node, 503, table);
-        writer.grant(&format!("{right} ON {table}"));
-    }
-    for right in ["INSERT ON audit", "DELETE ON deleted_topics"] {
-        writer.revoke(right);
-        writer.grant(right);
-    }
-    for table in ["topics", "changes", "identity"] {
-        writer.revoke(&format!("SELECT ON {table}"));
-        let grant = format!("GRANT SELECT ON public.{table} TO {}", writer.role);
-        await_readiness(&writer.node, 503, &grant);
-        writer.grant(&format!("SELECT ON {table}"));
-    }
-    writer.owner.database.sql(
-        "ALTER TABLE topics ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON topics FOR ALL \
-         USING (true) WITH CHECK (comment <> 'hidden');",
-    );
-    among_neighbours(&writer.node, "hidden", 422, "refused", None);
-    writer.end();
 }
 
 /// Waits until the node is not ready, with or without posts, which are refused.
