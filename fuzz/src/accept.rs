@@ -4,7 +4,7 @@
 //! `Accept` holds.
 
 use actix_web::http::header::HeaderValue;
-use kairanban::fuzzing::{Form, accept};
+use kairanban::fuzzing::{Representation, accept};
 
 use crate::request::{first_line, values, with_headers};
 
@@ -35,7 +35,7 @@ pub fn check(input: &[u8]) {
 struct Chosen {
     allowed: Vec<bool>,
     lines: bool,
-    forms: [Form; 3],
+    forms: [Representation; 3],
 }
 
 fn choose(path: &str, values: &[HeaderValue]) -> Chosen {
@@ -45,9 +45,9 @@ fn choose(path: &str, values: &[HeaderValue]) -> Chosen {
         allowed: allowed.to_vec(),
         lines: accept::prefers_ndjson(&request),
         forms: [
-            Form::of_page(&request),
-            Form::of_post(&request),
-            Form::of_error(&request),
+            Representation::of_page(&request),
+            Representation::of_post(&request),
+            Representation::of_error(&request),
         ],
     }
 }
@@ -76,36 +76,45 @@ fn check_accept(path: &str, values: &[HeaderValue]) {
     if let Some(ranges) = slow_reading(&joined) {
         let expected = TYPES.map(|media_type| weight(&ranges, media_type) > 0);
         assert_eq!(chosen.allowed, expected, "{values:?}");
-        let default = if path == "/" { Form::Text } else { Form::Json };
-        for (chosen, default) in chosen
-            .forms
-            .into_iter()
-            .zip([Form::Html, Form::Json, default])
+        let default = if path == "/" {
+            Representation::Text
+        } else {
+            Representation::Json
+        };
+        for (chosen, default) in
+            chosen
+                .forms
+                .into_iter()
+                .zip([Representation::Html, Representation::Json, default])
         {
             assert_is_wanted(chosen, default, &ranges);
         }
     }
 }
 
-fn names(form: Form) -> &'static [&'static str] {
+fn names(form: Representation) -> &'static [&'static str] {
     match form {
-        Form::Html => &["text/html", "application/xhtml+xml"],
-        Form::Json => &["application/json", "application/problem+json"],
-        Form::Text => &["text/plain"],
+        Representation::Html => &["text/html", "application/xhtml+xml"],
+        Representation::Json => &["application/json", "application/problem+json"],
+        Representation::Text => &["text/plain"],
     }
 }
 
 /// Asserts that no other form has a higher weight, and that of those with the same weight none is
 /// named before it.
-fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
-    let weight_of = |form: Form| {
+fn assert_is_wanted(chosen: Representation, default: Representation, ranges: &[(String, u32)]) {
+    let weight_of = |form: Representation| {
         let weights = names(form).iter().map(|name| weight(ranges, name));
         weights.max().unwrap_or_default()
     };
-    let highest = [Form::Html, Form::Json, Form::Text]
-        .map(weight_of)
-        .into_iter()
-        .max();
+    let highest = [
+        Representation::Html,
+        Representation::Json,
+        Representation::Text,
+    ]
+    .map(weight_of)
+    .into_iter()
+    .max();
     if highest == Some(0) {
         assert_eq!(chosen, default, "{ranges:?}");
     } else {
@@ -114,7 +123,11 @@ fn assert_is_wanted(chosen: Form, default: Form, ranges: &[(String, u32)]) {
     // Where all weigh the same, the first that is named.
     if ranges.iter().all(|(_, weight)| *weight == 1_000) {
         let named = |(range, _): &(String, u32)| {
-            let forms = [Form::Html, Form::Json, Form::Text];
+            let forms = [
+                Representation::Html,
+                Representation::Json,
+                Representation::Text,
+            ];
             forms
                 .into_iter()
                 .find(|form| names(*form).contains(&range.as_str()))

@@ -14,7 +14,7 @@ use crate::{
     encode,
     error::ApiError,
     http::{
-        body::{self, Draft, Kind},
+        body::{self, BodyKind, Draft},
         conditional, socket,
         stream_query::{self, StreamQuery},
     },
@@ -25,7 +25,7 @@ pub use crate::{
     error::{FieldProblem, Problem},
     forwarded::client,
     http::{
-        accept::{self, Form},
+        accept::{self, Representation},
         conditional::known_cursor,
     },
 };
@@ -40,7 +40,7 @@ fn problem(error: ApiError) -> Problem {
 /// # Errors
 /// What the client is answered.
 pub fn topic(request: &HttpRequest, body: &[u8]) -> Result<NewTopic, Problem> {
-    Kind::of(request, &[Kind::Form, Kind::Text, Kind::Json])
+    BodyKind::of(request, &[BodyKind::Form, BodyKind::Text, BodyKind::Json])
         .and_then(|kind| body::parse(kind, body)?.check())
         .map_err(problem)
 }

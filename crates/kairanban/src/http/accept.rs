@@ -13,7 +13,7 @@ use mime::Mime;
 
 /// A form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Representation {
     /// A page, for a browser.
     Html,
     /// JSON, for programs.
@@ -204,7 +204,7 @@ pub fn prefers_ndjson(request: &HttpRequest) -> bool {
     lines.is_some() && lines > wish("text/event-stream")
 }
 
-impl Form {
+impl Representation {
     /// Returns the names that stand for the form in `Accept`.
     const fn names(self) -> &'static [&'static str] {
         match self {

@@ -71,7 +71,7 @@ impl Edit {
 
 /// What a body can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BodyKind {
     /// The body is a form: `application/x-www-form-urlencoded`.
     Form,
     /// The body is the comment: `text/plain`.
@@ -80,7 +80,7 @@ pub enum Kind {
     Json,
 }
 
-impl Kind {
+impl BodyKind {
     /// Returns the kind that `Content-Type` names, among those that are `taken` here.
     ///
     /// # Errors
@@ -156,9 +156,9 @@ pub async fn draft(
     request: &HttpRequest,
     payload: Payload,
     state: &AppState,
-    taken: &[Kind],
+    taken: &[BodyKind],
 ) -> Result<Draft, ApiError> {
-    let kind = Kind::of(request, taken)?;
+    let kind = BodyKind::of(request, taken)?;
     state
         .quota
         .take(ClientAddress::of(request, &state.trusted_proxies))?;
@@ -169,14 +169,14 @@ pub async fn draft(
 ///
 /// # Errors
 /// 400, or 422 if a JSON object has an unknown key.
-pub fn parse(kind: Kind, body: &[u8]) -> Result<Draft, ApiError> {
+pub fn parse(kind: BodyKind, body: &[u8]) -> Result<Draft, ApiError> {
     match kind {
-        Kind::Form => form(body),
-        Kind::Text => Ok(Draft {
+        BodyKind::Form => form(body),
+        BodyKind::Text => Ok(Draft {
             comment: utf8(body)?.to_owned(),
             author: String::new(),
         }),
-        Kind::Json => json(body),
+        BodyKind::Json => json(body),
     }
 }
 
@@ -189,7 +189,7 @@ pub async fn json_object<T: DeserializeOwned>(
     payload: Payload,
     state: &AppState,
 ) -> Result<T, ApiError> {
-    Kind::of(request, &[Kind::Json])?;
+    BodyKind::of(request, &[BodyKind::Json])?;
     json(&read(payload, request, state).await?)
 }
 
@@ -230,7 +230,7 @@ pub async fn fields<const N: usize>(
     state: &AppState,
     names: [&str; N],
 ) -> Result<[Option<String>; N], ApiError> {
-    Kind::of(request, &[Kind::Form])?;
+    BodyKind::of(request, &[BodyKind::Form])?;
     parse_fields(&read(payload, request, state).await?, names)
 }
 

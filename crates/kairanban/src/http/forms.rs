@@ -11,9 +11,9 @@ use crate::{
     auth::Caller,
     error::ApiError,
     http::{
-        accept::Form,
+        accept::Representation,
         board_name,
-        body::{self, Draft, Kind},
+        body::{self, BodyKind, Draft},
         caller, pages,
         rest::topics,
     },
@@ -59,10 +59,10 @@ async fn post(
         request,
         payload,
         state,
-        &[Kind::Form, Kind::Text, Kind::Json],
+        &[BodyKind::Form, BodyKind::Text, BodyKind::Json],
     )
     .await?;
-    let wants_page = Form::of_post(request) == Form::Html;
+    let wants_page = Representation::of_post(request) == Representation::Html;
     let topic = match draft.check() {
         Err(ApiError::Invalid(faults)) if wants_page => {
             return refused(request, state, &caller, board, &draft, &faults).await;

@@ -15,7 +15,7 @@ use crate::{
     auth::Caller,
     error::ApiError,
     http::{
-        accept::{self, Form},
+        accept::{self, Representation},
         board_name,
         body::Draft,
         caller, conditional,
@@ -92,10 +92,10 @@ async fn get(
     let caller = caller::of_page(request, state, board).await?;
     state.count_unloaded(request, &caller, [board])?;
     let reading = state.boards.read(&caller, board).await?;
-    match Form::of_page(request) {
-        Form::Json => topic_list::list(request, &reading),
-        Form::Text => Ok(text(&reading)),
-        Form::Html => {
+    match Representation::of_page(request) {
+        Representation::Json => topic_list::list(request, &reading),
+        Representation::Text => Ok(text(&reading)),
+        Representation::Html => {
             let (status, draft) = (StatusCode::OK, Draft::default());
             page(request, state, &caller, &reading, status, &draft, &[]).await
         }

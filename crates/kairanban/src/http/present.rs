@@ -11,7 +11,7 @@ use actix_web::{
 
 use crate::{
     error::{ApiError, Problem},
-    http::{accept::Form, pages},
+    http::{accept::Representation, pages},
     preferences::Preferences,
     state::AppState,
 };
@@ -32,10 +32,10 @@ pub async fn problems(
     response
         .headers_mut()
         .append(header::VARY, header::HeaderValue::from_static(pages::VARY));
-    let (kind, body) = match Form::of_error(&request) {
-        Form::Json => return Ok(response),
-        Form::Text => ("text/plain; charset=utf-8", text(&problem)),
-        Form::Html => {
+    let (kind, body) = match Representation::of_error(&request) {
+        Representation::Json => return Ok(response),
+        Representation::Text => ("text/plain; charset=utf-8", text(&problem)),
+        Representation::Html => {
             let state = request.app_data::<Data<AppState>>();
             let page = state.map(|state| state.pages.problem(&Preferences::of(&request), &problem));
             match page {

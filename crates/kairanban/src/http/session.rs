@@ -12,7 +12,7 @@ use actix_web::{
 use kairanban_store::Secret;
 
 use crate::{
-    http::accept::Form,
+    http::accept::Representation,
     preferences::{SignedIn, cookies},
     state::AppState,
 };
@@ -112,7 +112,7 @@ pub async fn keep_private(
     let is_ended = request.extensions().contains::<EndedSession>();
     if let Some(state) = request.app_data::<Data<AppState>>()
         && is_ended
-        && Form::of_error(&request) == Form::Html
+        && Representation::of_error(&request) == Representation::Html
         && !response.headers().contains_key(header::SET_COOKIE)
         && let Ok(cookie) = HeaderValue::from_str(&no_cookie(&request, state))
     {

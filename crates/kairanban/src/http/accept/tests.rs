@@ -114,7 +114,7 @@ fn gzip_is_sent_to_clients_that_accept_it() {
 
 #[test]
 fn browsers_terminals_and_programs() {
-    use Form::{Html, Json, Text};
+    use Representation::{Html, Json, Text};
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     for (accept, path, expected) in [
         (&[browser][..], "/", [Html, Html, Html]),
@@ -148,9 +148,9 @@ fn browsers_terminals_and_programs() {
     ] {
         let request = asking(accept, path);
         let forms = [
-            Form::of_page(&request),
-            Form::of_post(&request),
-            Form::of_error(&request),
+            Representation::of_page(&request),
+            Representation::of_post(&request),
+            Representation::of_error(&request),
         ];
         assert_eq!(forms, expected, "{accept:?} {path}");
     }
@@ -222,14 +222,14 @@ proptest! {
             let says = |wanted: &str| ranges.iter().find(|(name, _)| *name == wanted).map(|(_, q)| *q);
             says(name).or_else(|| says(&family)).or_else(|| says("*/*")).unwrap_or(0)
         };
-        let of = |form: Form| match form {
-            Form::Html => weight("text/html"),
-            Form::Json => weight("application/json"),
-            Form::Text => weight("text/plain"),
+        let of = |form: Representation| match form {
+            Representation::Html => weight("text/html"),
+            Representation::Json => weight("application/json"),
+            Representation::Text => weight("text/plain"),
         };
-        let most = [Form::Html, Form::Json, Form::Text].into_iter().map(of).max().expect("three");
+        let most = [Representation::Html, Representation::Json, Representation::Text].into_iter().map(of).max().expect("three");
         let request = asking(&[&accept], "/");
-        for chosen in [Form::of_page(&request), Form::of_post(&request), Form::of_error(&request)] {
+        for chosen in [Representation::of_page(&request), Representation::of_post(&request), Representation::of_error(&request)] {
             prop_assert_eq!(of(chosen), most, "{}", accept);
         }
     }
@@ -240,6 +240,6 @@ proptest! {
             .append_header((header::ACCEPT, line.as_str()))
             .append_header((header::ACCEPT_ENCODING, line.as_str()))
             .to_http_request();
-        let _ = (Form::of_page(&request), prefers_ndjson(&request), allows_gzip(&request));
+        let _ = (Representation::of_page(&request), prefers_ndjson(&request), allows_gzip(&request));
     }
 }

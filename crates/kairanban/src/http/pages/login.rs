@@ -10,7 +10,7 @@ use url::Url;
 use super::VARY;
 use crate::{
     error::ApiError,
-    http::{accept::Form, body, caller, session},
+    http::{accept::Representation, body, caller, session},
     limits::ClientAddress,
     preferences::Preferences,
     render::page::LoginFault,
@@ -48,7 +48,9 @@ pub async fn post_login(
     ours_only(&request, &state)?;
     match sign_in(&request, &state, payload).await {
         Ok(cookie) => Ok(leave(&request, cookie)),
-        Err(error) if Form::of_post(&request) == Form::Html => refused(&request, &state, error),
+        Err(error) if Representation::of_post(&request) == Representation::Html => {
+            refused(&request, &state, error)
+        }
         Err(error) => Err(error),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     error::{ApiError, Problem},
     http::{
         board_name,
-        body::{self, Draft, Edit, Kind},
+        body::{self, BodyKind, Draft, Edit},
         caller, conditional, row_id,
     },
     render::{
@@ -222,7 +222,7 @@ pub async fn post_topic(
     let board = board_name(&board)?;
     let caller = caller::of(&request, &state).await?;
     let key = body::idempotency_key(&request)?;
-    let topic = body::draft(&request, payload, &state, &[Kind::Json])
+    let topic = body::draft(&request, payload, &state, &[BodyKind::Json])
         .await?
         .check()?;
     let topic = state
