@@ -41,7 +41,7 @@ pub struct BoardService {
 
 /// Counts a reading of the database that a reader's start needs, and returns whether the reader may
 /// have it.
-pub type MayRead<'a> = &'a dyn Fn() -> bool;
+pub type ReadQuota<'a> = &'a dyn Fn() -> bool;
 
 /// Why a board cannot be watched.
 #[derive(Debug, Error)]

@@ -19,7 +19,7 @@ use crate::{
         connection_gate::ConnectionPermit,
         request_clock::{EndsWithClient, RequestClock},
     },
-    service::{MayRead, WatchError},
+    service::{ReadQuota, WatchError},
     state::AppState,
     stream::StreamReader,
     telemetry::LogThrottle,
@@ -46,7 +46,7 @@ pub(super) async fn admit_stream<T>(
     state: &AppState,
     boards: &[BoardName],
     caller: impl Future<Output = Result<Caller, ApiError>>,
-    watch: impl AsyncFnOnce(&Caller, MayRead<'_>) -> Result<T, WatchError>,
+    watch: impl AsyncFnOnce(&Caller, ReadQuota<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
     if state.drain.has_begun() {
         return Ok(Admission::Refused(Bye::Shutdown));

@@ -91,10 +91,10 @@ pub async fn get_many_stream(
         &state,
         &boards,
         caller::of(&request, &state),
-        async |caller, may_read| {
+        async |caller, take_read| {
             state
                 .boards
-                .watch_many(caller, &boards, start, may_read)
+                .watch_many(caller, &boards, start, take_read)
                 .await
         },
     );
@@ -147,8 +147,8 @@ pub(super) async fn admit_to_board(
     }
     let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
     let boards = std::slice::from_ref(board);
-    admit_stream(request, state, boards, caller, async |caller, may_read| {
-        state.boards.watch(caller, board, start, may_read).await
+    admit_stream(request, state, boards, caller, async |caller, take_read| {
+        state.boards.watch(caller, board, start, take_read).await
     })
     .await
 }

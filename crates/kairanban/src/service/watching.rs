@@ -12,7 +12,7 @@ use kairanban_core::{
 use kairanban_store::StoreError;
 
 use super::{
-    BoardService, MayRead, WatchError,
+    BoardService, ReadQuota, WatchError,
     board_view::{CATCH_UP, admitted, not_loaded},
 };
 use crate::{auth::Caller, blocking::query, follower::Wake};
@@ -39,12 +39,12 @@ impl BoardService {
         caller: &Caller,
         board: &BoardName,
         start: StartAt,
-        may_read: MayRead<'_>,
+        take_read: ReadQuota<'_>,
     ) -> Result<Watch, WatchError> {
         // Subscribes before it reads the snapshot, so that no update can fall between.
         let subscription = self.deps.hub.subscribe(board);
-        let start = self.catch_up(start, may_read).await?;
-        Ok(self.open(caller, subscription, &start, may_read).await?)
+        let start = self.catch_up(start, take_read).await?;
+        Ok(self.open(caller, subscription, &start, take_read).await?)
     }
 
     /// Subscribes the caller to several boards. Returns what it is sent first, and the
@@ -57,9 +57,9 @@ impl BoardService {
         caller: &Caller,
         boards: &[BoardName],
         start: StartAt,
-        may_read: MayRead<'_>,
+        take_read: ReadQuota<'_>,
     ) -> Result<(MultiBoardOpening, Vec<Subscription>), WatchError> {
-        let start = self.catch_up(start, may_read).await?;
+        let start = self.catch_up(start, take_read).await?;
         for _ in 0..EPOCH_TRIES {
             let published = self.deps.follower.cursor();
             let mut subscriptions = Vec::with_capacity(boards.len());
@@ -70,7 +70,7 @@ impl BoardService {
                     continue;
                 }
                 let subscription = self.deps.hub.subscribe(board);
-                match self.open(caller, subscription, &start, may_read).await {
+                match self.open(caller, subscription, &start, take_read).await {
                     Ok(watch) => {
                         subscriptions.push(watch.subscription);
                         all_opened.push(watch.opened);
@@ -113,7 +113,11 @@ impl BoardService {
 
     /// Waits until memory is as new as what this node acknowledged and as what the reader has seen,
     /// and turns a time that `start` names into a cursor.
-    async fn catch_up(&self, start: StartAt, may_read: MayRead<'_>) -> Result<StartAt, WatchError> {
+    async fn catch_up(
+        &self,
+        start: StartAt,
+        take_read: ReadQuota<'_>,
+    ) -> Result<StartAt, WatchError> {
         let follower = &self.deps.follower;
         // While the database is away, streams open all the same: their readers are sent `stale`.
         if !follower
@@ -125,7 +129,7 @@ impl BoardService {
             return Err(StoreError::Unavailable(cause.to_owned()).into());
         }
         let start = match start {
-            StartAt::Ago(_) if !may_read() => return Err(WatchError::TooManyReads),
+            StartAt::Ago(_) if !take_read() => return Err(WatchError::TooManyReads),
             StartAt::Ago(time) => {
                 let epoch = follower.epoch();
                 let revision =
@@ -138,7 +142,7 @@ impl BoardService {
         if let Some(cursor) = start.cursor()
             && is_future(cursor, &follower.cursor())
         {
-            if !may_read() {
+            if !take_read() {
                 return Err(WatchError::TooManyReads);
             }
             // Without an answer this is unknown: the reader keeps what it has, which is newer, and
@@ -156,7 +160,7 @@ impl BoardService {
         caller: &Caller,
         subscription: Subscription,
         start: &StartAt,
-        may_read: MayRead<'_>,
+        take_read: ReadQuota<'_>,
     ) -> Result<Watch, StoreError> {
         let channel = Arc::clone(&subscription.channel);
         if let Err(error) = self.ensure_loaded(caller, &channel.board, &channel).await {
@@ -166,7 +170,7 @@ impl BoardService {
         }
         let (mut opened, unread) = self.plan(caller, &channel, start)?;
         if unread.is_some() {
-            self.read_replay(caller, &channel, start, may_read).await?;
+            self.read_replay(caller, &channel, start, take_read).await?;
             (opened, _) = self.plan(caller, &channel, start)?;
         }
         Ok(Watch {
@@ -200,12 +204,12 @@ impl BoardService {
         caller: &Caller,
         channel: &BoardChannel,
         start: &StartAt,
-        may_read: MayRead<'_>,
+        take_read: ReadQuota<'_>,
     ) -> Result<(), StoreError> {
         let _loading = channel.loading.lock().await;
         // Whatever held the lock before may have read it.
         let (_, unread) = self.plan(caller, channel, start)?;
-        let Some(range) = unread.filter(|_| may_read()) else {
+        let Some(range) = unread.filter(|_| take_read()) else {
             return Ok(());
         };
         let known = self.deps.follower.last_seen();
