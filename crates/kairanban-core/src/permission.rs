@@ -1,4 +1,4 @@
-//! Who may do what on a board, decided nowhere else: [`Policies::permit`] says what the board's
+//! Who may do what on a board, decided nowhere else: [`Policies::authorize`] says what the board's
 //! policies leave open, and [`Token::allows`] what requires a token whatever they are:
 //! administration, and tickets, which stand for a token.
 
@@ -32,7 +32,7 @@ impl Policies {
     ///
     /// # Errors
     /// [`NotPermitted`] says why not.
-    pub fn permit(self, scope: Option<Scope>, action: Action) -> Result<(), NotPermitted> {
+    pub fn authorize(self, scope: Option<Scope>, action: Action) -> Result<(), NotPermitted> {
         if self.read == ReadPolicy::Token && scope.is_none() {
             return Err(NotPermitted::Hidden);
         }
@@ -50,7 +50,7 @@ impl Policies {
     /// Returns whether callers without a token may read the board.
     #[must_use]
     pub fn is_public(self) -> bool {
-        self.permit(None, Action::Read).is_ok()
+        self.authorize(None, Action::Read).is_ok()
     }
 }
 
@@ -119,9 +119,9 @@ mod tests {
     fn each_policy_permits_each_scope_what_it_should() {
         for (read, post, may_read, may_post) in TABLE {
             let policies = policies(read, post);
-            let found = SCOPES.map(|scope| policies.permit(scope, Action::Read));
+            let found = SCOPES.map(|scope| policies.authorize(scope, Action::Read));
             assert_eq!(found, may_read, "reading, {read} {post}");
-            let found = SCOPES.map(|scope| policies.permit(scope, Action::Post));
+            let found = SCOPES.map(|scope| policies.authorize(scope, Action::Post));
             assert_eq!(found, may_post, "posting, {read} {post}");
         }
     }

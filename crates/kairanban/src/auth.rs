@@ -64,21 +64,21 @@ impl Caller {
     ///
     /// # Errors
     /// [`NotPermitted`] says why not.
-    pub fn permit(
+    pub fn authorize(
         &self,
         action: Action,
         board: &BoardName,
         policies: Policies,
     ) -> Result<(), NotPermitted> {
         policies
-            .permit(None, action)
-            .or_else(|_| policies.permit(self.right(board), action))
+            .authorize(None, action)
+            .or_else(|_| policies.authorize(self.right(board), action))
     }
 
     /// Returns whether the caller may do something on a board with these policies.
     #[must_use]
     pub fn may(&self, action: Action, board: &BoardName, policies: Policies) -> bool {
-        self.permit(action, board, policies).is_ok()
+        self.authorize(action, board, policies).is_ok()
     }
 
     /// Returns whether the caller may read a board, as far as memory knows. While it does not know

@@ -110,7 +110,7 @@ impl AbsentBoards {
 /// Returns whether a board is known to be readable for a caller whose token allows `right` there.
 /// One whose policies are not known is not: the database has to be asked.
 pub fn is_readable(policies: Option<Policies>, right: Option<Scope>) -> bool {
-    policies.is_some_and(|policies| policies.permit(right, Action::Read).is_ok())
+    policies.is_some_and(|policies| policies.authorize(right, Action::Read).is_ok())
 }
 
 /// Finds boards. Cheap to clone.

@@ -170,7 +170,7 @@ fn decide(
             .flatten()
             .ok_or_else(|| StoreError::NoSuchBoard(creation.board.clone()))?;
         policies
-            .permit(creation.right, Action::Post)
+            .authorize(creation.right, Action::Post)
             .map_err(|why| StoreError::not_permitted(why, &creation.board))?;
         let earlier = creation
             .key
@@ -239,7 +239,7 @@ fn earlier(
             .get(board)
             .copied()
             .flatten()
-            .filter(|(_, policies)| policies.permit(*right, Action::Post).is_ok());
+            .filter(|(_, policies)| policies.authorize(*right, Action::Post).is_ok());
         // A board that is hidden from the writer costs no more statements than one that is missing.
         if let (Some((board_id, _)), Some(key)) = (open, key) {
             keys.entry(board_id).or_default().push(key);

@@ -126,7 +126,7 @@ pub(super) async fn page(
         reader: &reader,
         navigation: &navigation,
         policies: reading.policies,
-        posting: caller.permit(Action::Post, board, reading.policies),
+        posting: caller.authorize(Action::Post, board, reading.policies),
         snapshot: &reading.snapshot,
         topics_max: state.topics_max,
         heartbeat: state.timing.heartbeat(),
