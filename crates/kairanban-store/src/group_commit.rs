@@ -155,7 +155,7 @@ fn check_within(session: &mut Session, patience: Patience) -> Result<(), StoreEr
     let mut tx = WriteTx::on_session(session, patience)?;
     tx.run(AnyConnection::check_writing)?;
     tx.run(|connection| {
-        connection.wait_for_turn()?;
+        connection.wait_for_write_order()?;
         connection.check_stamping().map_err(StoreError::in_turn)
     })?;
     tx.cancel()

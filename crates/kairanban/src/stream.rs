@@ -3,7 +3,7 @@
 //! ```text
 //!   Hub ─ broadcast ─▶ Subscription ─▶ BoardStream / MultiBoardStream ─▶ chunks ─┬─▶ raw_writer ─▶ socket taken from actix
 //!                        ▲                 │ lifetime: what was queued,          └─▶ Listener ───▶ body, WebSocket
-//!   dispatcher ──────────┘                 │ then alarms, then events
+//!   dispatcher ──────────┘                 │ then timers, then events
 //!   one task of a worker calls on          │
 //!   the streams of a board in turn         ├─▶ core::ReaderPosition::on(event) ─▶ Step   what the reader is sent
 //!                                          ├─▶ Encoder                                  how that is written
@@ -137,7 +137,7 @@ impl StreamTiming {
 
     /// Returns a lifetime between 0.8 and 1.2 times the configured one, so that streams that began
     /// together do not end together.
-    fn life(self) -> Duration {
+    fn lifetime(self) -> Duration {
         self.lifetime.mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 

@@ -108,7 +108,7 @@ impl AnyConnection {
     }
 
     /// Waits for locks as long as a statement may take, from here on.
-    pub(crate) fn wait_for_turn(&mut self) -> QueryResult<()> {
+    pub(crate) fn wait_for_write_order(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => connection.batch_execute(
                 "SELECT set_config('lock_timeout', current_setting('statement_timeout'), true)",

@@ -32,10 +32,10 @@ const CODINGS: [&str; 7] = [
 
 /// Starts an answer that holds a list: no cache may serve it without asking, and it is marked while
 /// the database is away.
-pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
+pub fn answer(status: StatusCode, view: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
-    if let Some(since) = reading.stale_since {
+    if let Some(since) = view.stale_since {
         response.insert_header(("Kairanban-Stale-Since", time_in_seconds(&since)));
     }
     response
@@ -48,12 +48,12 @@ pub fn answer(status: StatusCode, reading: &BoardView) -> HttpResponseBuilder {
 /// As [`has`].
 pub fn start_list(
     request: &HttpRequest,
-    reading: &BoardView,
+    view: &BoardView,
     is_packed: bool,
 ) -> Result<(HttpResponseBuilder, bool), ApiError> {
-    let cursor = reading.snapshot.cursor();
+    let cursor = view.snapshot.cursor();
     let is_known = has(request, cursor)?;
-    let mut response = answer(status(is_known), reading);
+    let mut response = answer(status(is_known), view);
     response.insert_header((header::ETAG, in_coding(&etag(cursor), is_packed)));
     Ok((response, is_known))
 }

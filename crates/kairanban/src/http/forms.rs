@@ -90,12 +90,12 @@ async fn refused(
     draft: &Draft,
     faults: &[kairanban_core::Invalid],
 ) -> Result<HttpResponse, ApiError> {
-    let reading = state.boards.read(caller, board).await?;
+    let view = state.boards.read(caller, board).await?;
     pages::page(
         request,
         state,
         caller,
-        &reading,
+        &view,
         StatusCode::UNPROCESSABLE_ENTITY,
         draft,
         faults,

@@ -71,14 +71,14 @@ pub async fn get_feed(
     let caller = caller::of(&request, &state).await?;
     let board = board_name(&board)?;
     state.count_unloaded(&request, &caller, [&board])?;
-    let reading = state.boards.read(&caller, &board).await?;
-    let (mut response, is_known) = conditional::start_list(&request, &reading, false)?;
+    let view = state.boards.read(&caller, &board).await?;
+    let (mut response, is_known) = conditional::start_list(&request, &view, false)?;
     if is_known {
         return Ok(response.finish());
     }
     let feed = state
         .pages
-        .feed(&state.site.address(request.headers()), &reading.snapshot)?;
+        .feed(&state.site.address(request.headers()), &view.snapshot)?;
     Ok(response
         .content_type("application/atom+xml; charset=utf-8")
         .body(feed))
@@ -91,23 +91,23 @@ async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of_page(request, state, board).await?;
     state.count_unloaded(request, &caller, [board])?;
-    let reading = state.boards.read(&caller, board).await?;
+    let view = state.boards.read(&caller, board).await?;
     match Representation::of_page(request) {
-        Representation::Json => topic_list::list(request, &reading),
-        Representation::Text => Ok(text(&reading)),
+        Representation::Json => topic_list::list(request, &view),
+        Representation::Text => Ok(text(&view)),
         Representation::Html => {
             let (status, draft) = (StatusCode::OK, Draft::default());
-            page(request, state, &caller, &reading, status, &draft, &[]).await
+            page(request, state, &caller, &view, status, &draft, &[]).await
         }
     }
 }
 
-fn text(reading: &BoardView) -> HttpResponse {
-    let mut response = conditional::answer(StatusCode::OK, reading);
+fn text(view: &BoardView) -> HttpResponse {
+    let mut response = conditional::answer(StatusCode::OK, view);
     response
         .content_type("text/plain; charset=utf-8")
         .insert_header((header::VARY, "Accept"))
-        .body(render::text::live_list(&reading.snapshot))
+        .body(render::text::live_list(&view.snapshot))
 }
 
 /// Renders the page; after a post that was refused, with what was typed and what is wrong with it.
@@ -115,23 +115,23 @@ pub(super) async fn page(
     request: &HttpRequest,
     state: &AppState,
     caller: &Caller,
-    reading: &BoardView,
+    view: &BoardView,
     status: StatusCode,
     draft: &Draft,
     faults: &[Invalid],
 ) -> Result<HttpResponse, ApiError> {
-    let (reader, board) = (Preferences::of(request), reading.snapshot.board());
+    let (reader, board) = (Preferences::of(request), view.snapshot.board());
     let navigation = state.boards.navigation(caller, board).await;
     let page = BoardPage {
         reader: &reader,
         navigation: &navigation,
-        policies: reading.policies,
-        posting: caller.authorize(Action::Post, board, reading.policies),
-        snapshot: &reading.snapshot,
+        policies: view.policies,
+        posting: caller.authorize(Action::Post, board, view.policies),
+        snapshot: &view.snapshot,
         topics_max: state.topics_max,
         heartbeat: state.timing.heartbeat(),
         boards_per_stream: state.boards_per_stream_max,
-        stale_since: reading.stale_since,
+        stale_since: view.stale_since,
         is_wall: reader.query.iter().any(is_wall),
         is_packed: accept::asks_for_gzip(request),
         comment: &draft.comment,
@@ -139,7 +139,7 @@ pub(super) async fn page(
         faults,
     };
     let page = state.pages.board(&page)?;
-    let response = conditional::answer(status, reading);
+    let response = conditional::answer(status, view);
     answer(request, &reader, response, page)
 }
 

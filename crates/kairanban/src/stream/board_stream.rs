@@ -29,7 +29,7 @@ const BURST: usize = 64;
 
 /// An open stream of one board.
 pub struct BoardStream {
-    life: StreamLifetime,
+    lifetime: StreamLifetime,
     subscription: Subscription,
     position: ReaderPosition,
 }
@@ -48,19 +48,19 @@ impl BoardStream {
             opened,
         } = watch;
         let snapshot = opened.snapshot;
-        let mut life = StreamLifetime::new(encoder, deps, reader);
-        life.deps.metrics.began([&opened.opening]);
-        life.push(life.encoder.retry(life.deps.timing.retry()));
+        let mut lifetime = StreamLifetime::new(encoder, deps, reader);
+        lifetime.deps.metrics.began([&opened.opening]);
+        lifetime.push(lifetime.encoder.retry(lifetime.deps.timing.retry()));
         match opened.opening {
             // Something has to be sent, so that the client knows that the stream is open.
-            Opening::Nothing => life.push(life.encoder.heartbeat()),
-            Opening::Patch(patch) => life.push(life.encoder.missed(&patch, &snapshot)),
-            Opening::SnapshotSince(since) => push_list(&mut life, &snapshot, Some(since), None),
-            Opening::Snapshot { reset } => push_list(&mut life, &snapshot, None, reset),
+            Opening::Nothing => lifetime.push(lifetime.encoder.heartbeat()),
+            Opening::Patch(patch) => lifetime.push(lifetime.encoder.missed(&patch, &snapshot)),
+            Opening::SnapshotSince(since) => push_list(&mut lifetime, &snapshot, Some(since), None),
+            Opening::Snapshot { reset } => push_list(&mut lifetime, &snapshot, None, reset),
         }
-        life.set_board_stale(opened.stale_since);
+        lifetime.set_board_stale(opened.stale_since);
         Self {
-            life,
+            lifetime,
             subscription,
             position: ReaderPosition::new(snapshot.cursor().clone()),
         }
@@ -69,40 +69,40 @@ impl BoardStream {
     /// Returns the caller that opened the stream.
     #[must_use]
     pub fn caller(&self) -> &Caller {
-        &self.life.reader.caller
+        &self.lifetime.reader.caller
     }
 
     /// Returns how long a client may be silent before it is pinged.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
-        self.life.deps.timing.heartbeat
+        self.lifetime.deps.timing.heartbeat
     }
 
     fn take(&mut self, event: Result<BoardEvent, Lagged>) {
         if event.is_err() {
-            self.life.deps.metrics.lagged();
+            self.lifetime.deps.metrics.lagged();
         }
         let channel = &self.subscription.channel;
         let step = self.position.on(event, || channel.live());
         if step.check_permission {
             self.check_permission();
         }
-        if self.life.has_ended() {
+        if self.lifetime.has_ended() {
             return;
         }
         if let Some(staleness) = step.staleness {
-            self.life.set_board_stale(staleness.since);
+            self.lifetime.set_board_stale(staleness.since);
         }
         match step.delivery {
             Delivery::Nothing => {}
-            Delivery::Patch(update) => self.life.push(self.life.encoder.update(&update)),
-            Delivery::List(update) => self.life.push(self.life.encoder.list(&update)),
+            Delivery::Patch(update) => self.lifetime.push(self.lifetime.encoder.update(&update)),
+            Delivery::List(update) => self.lifetime.push(self.lifetime.encoder.list(&update)),
             Delivery::Snapshot {
                 snapshot,
                 since,
                 reset,
-            } => push_list(&mut self.life, &snapshot, since, reset),
-            Delivery::End => self.life.end(Bye::Gone),
+            } => push_list(&mut self.lifetime, &snapshot, since, reset),
+            Delivery::End => self.lifetime.end(Bye::Gone),
         }
     }
 }
@@ -110,31 +110,35 @@ impl BoardStream {
 /// Sends the list, after a `reset` if there is a reason for one, to a reader that has seen
 /// everything up to `since`.
 fn push_list(
-    life: &mut StreamLifetime,
+    lifetime: &mut StreamLifetime,
     snapshot: &Snapshot,
     since: Option<Revision>,
     reset: Option<ResetReason>,
 ) {
     if let Some(reason) = reset {
-        life.push_reset(reason, Some(snapshot.board()), life.encoder.reset(reason));
+        lifetime.push_reset(
+            reason,
+            Some(snapshot.board()),
+            lifetime.encoder.reset(reason),
+        );
     }
-    life.push(match since {
-        Some(since) => life.encoder.snapshot_since(snapshot, since),
-        None => life.encoder.snapshot(snapshot),
+    lifetime.push(match since {
+        Some(since) => lifetime.encoder.snapshot_since(snapshot, since),
+        None => lifetime.encoder.snapshot(snapshot),
     });
 }
 
 impl EventStream for BoardStream {
-    fn life(&mut self) -> &mut StreamLifetime {
-        &mut self.life
+    fn lifetime(&mut self) -> &mut StreamLifetime {
+        &mut self.lifetime
     }
 
     /// Ends the stream if the reader may no longer read the board, or has opened another stream
     /// with the same ticket.
     fn check_permission(&mut self) {
-        let caller = &self.life.reader.caller;
+        let caller = &self.lifetime.reader.caller;
         if caller.is_replaced() || !caller.may_read(&self.subscription.channel) {
-            self.life.disconnect();
+            self.lifetime.disconnect();
         }
     }
 
@@ -167,11 +171,11 @@ impl UpdateSource for BoardStream {
     }
 
     fn cut(&mut self, end: StreamEnd) {
-        self.life.cut(end);
+        self.lifetime.cut(end);
     }
 
     fn metrics(&self) -> &StreamMetrics {
-        &self.life.deps.metrics
+        &self.lifetime.deps.metrics
     }
 }
 

@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// A stream that is fed by the events of boards, and how it is driven: what was queued, then
-/// alarms, then events.
+/// timers, then events.
 pub(super) trait EventStream {
-    fn life(&mut self) -> &mut StreamLifetime;
+    fn lifetime(&mut self) -> &mut StreamLifetime;
 
     /// Ends what the reader may no longer read: the stream, or boards of it.
     fn check_permission(&mut self);
@@ -37,17 +37,17 @@ pub(super) trait EventStream {
     /// Returns what to send next, or `None` at the end.
     fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Chunk>>> {
         loop {
-            match self.life().next() {
+            match self.lifetime().next() {
                 Next::Send(chunks) => return Poll::Ready(Some(chunks)),
                 Next::End => return Poll::Ready(None),
                 Next::Wait => {}
             }
             // Events last: a flood must not keep a reader in who has to leave.
-            match self.life().poll(cx) {
+            match self.lifetime().poll(cx) {
                 Poll::Ready(Woken::PermissionWatch) => self.check_permission(),
                 Poll::Ready(Woken::Tick) => {
                     self.check_permission();
-                    self.life().tick();
+                    self.lifetime().tick();
                 }
                 Poll::Ready(Woken::Queued) => {}
                 Poll::Pending => ready!(self.poll_events(cx)),
@@ -129,7 +129,7 @@ impl StreamLifetime {
         let now = deps.wheel.now();
         let clock = Clock {
             heartbeat_at: now + deps.timing.silence(),
-            ends_at: now + deps.timing.life(),
+            ends_at: now + deps.timing.lifetime(),
             ends_by: Bye::Rotate,
             token_ends_at: token_end(&reader.caller, now),
             // Differs from the wheel's count, so that the first wake handles everything.

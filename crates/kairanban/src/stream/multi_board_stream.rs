@@ -31,7 +31,7 @@ use crate::{
 
 /// An open stream of several boards.
 pub struct MultiBoardStream {
-    life: StreamLifetime,
+    lifetime: StreamLifetime,
     /// The boards, in the order of the positions; `None` for one that ended.
     boards: Vec<Option<FollowedBoard>>,
     position: MultiBoardPosition,
@@ -56,15 +56,15 @@ impl MultiBoardStream {
         deps: Arc<StreamDeps>,
         reader: StreamReader,
     ) -> Self {
-        let mut life = StreamLifetime::new(encoder, deps, reader);
+        let mut lifetime = StreamLifetime::new(encoder, deps, reader);
         let void = opening.reset.map(|reason| Opening::Snapshot {
             reset: Some(reason),
         });
         let openings = opening.boards.iter().map(|board| &board.opening);
-        life.deps.metrics.began(void.iter().chain(openings));
-        life.push(life.encoder.retry(life.deps.timing.retry()));
+        lifetime.deps.metrics.began(void.iter().chain(openings));
+        lifetime.push(lifetime.encoder.retry(lifetime.deps.timing.retry()));
         if let Some(reason) = opening.reset {
-            life.push_reset(reason, None, life.encoder.reset(reason));
+            lifetime.push_reset(reason, None, lifetime.encoder.reset(reason));
         }
         for OpenedBoard {
             opening, snapshot, ..
@@ -73,19 +73,19 @@ impl MultiBoardStream {
             match opening {
                 Opening::Nothing => {}
                 Opening::Patch(patch) => {
-                    life.push(life.encoder.board_missed(patch, snapshot));
+                    lifetime.push(lifetime.encoder.board_missed(patch, snapshot));
                 }
                 Opening::SnapshotSince(_) | Opening::Snapshot { .. } => {
-                    life.push(life.encoder.board_snapshot(snapshot));
+                    lifetime.push(lifetime.encoder.board_snapshot(snapshot));
                 }
             }
         }
-        life.push(life.encoder.cursor(&opening.cursor));
+        lifetime.push(lifetime.encoder.cursor(&opening.cursor));
         for board in &opening.cursor.without {
-            life.push(life.encoder.board_bye(board, Bye::Gone));
+            lifetime.push(lifetime.encoder.board_bye(board, Bye::Gone));
         }
         let position = MultiBoardPosition::new(opening);
-        life.set_board_stale(position.staleness().since);
+        lifetime.set_board_stale(position.staleness().since);
         let boards = subscriptions.into_iter().map(|subscription| {
             Some(FollowedBoard {
                 subscription,
@@ -93,7 +93,7 @@ impl MultiBoardStream {
             })
         });
         Self {
-            life,
+            lifetime,
             boards: boards.collect(),
             position,
             together: None,
@@ -116,20 +116,22 @@ impl MultiBoardStream {
             return;
         };
         if event.is_err() {
-            self.life.deps.metrics.lagged();
+            self.lifetime.deps.metrics.lagged();
         }
         let channel = &board.subscription.channel;
         let step = self.position.on(at, event, || channel.live());
         if step.check_permission && !self.may_read(at) {
-            self.life.rewind(before);
+            self.lifetime.rewind(before);
             return self.end(at, Bye::Auth);
         }
         if let Some(staleness) = step.staleness {
-            self.life.set_board_stale(staleness.since);
+            self.lifetime.set_board_stale(staleness.since);
         }
         match step.delivery {
             Delivery::Nothing => {}
-            Delivery::Patch(update) => self.life.push(self.life.encoder.board_update(&update)),
+            Delivery::Patch(update) => self
+                .lifetime
+                .push(self.lifetime.encoder.board_update(&update)),
             Delivery::List(update) => self.push_snapshot(&update.snapshot, None),
             Delivery::Snapshot {
                 snapshot, reset, ..
@@ -140,7 +142,7 @@ impl MultiBoardStream {
 
     /// Returns whether the reader may still read the board at index `at`, if it has not ended.
     fn may_read(&self, at: usize) -> bool {
-        let caller = &self.life.reader.caller;
+        let caller = &self.lifetime.reader.caller;
         self.boards[at]
             .as_ref()
             .is_none_or(|board| caller.may_read(&board.subscription.channel))
@@ -151,43 +153,45 @@ impl MultiBoardStream {
         self.boards[at] = None;
         match self.position.end(at) {
             None => {}
-            Some(BoardEnd::OfStream) => self.life.end(reason),
+            Some(BoardEnd::OfStream) => self.lifetime.end(reason),
             Some(BoardEnd::OfBoard { board, cursor }) => {
                 if let Some(cursor) = cursor {
-                    self.life.push(self.life.encoder.cursor(&cursor));
+                    self.lifetime.push(self.lifetime.encoder.cursor(&cursor));
                 }
-                self.life.push(self.life.encoder.board_bye(&board, reason));
-                self.life.set_board_stale(self.position.staleness().since);
+                self.lifetime
+                    .push(self.lifetime.encoder.board_bye(&board, reason));
+                self.lifetime
+                    .set_board_stale(self.position.staleness().since);
             }
         }
     }
 
     /// Sends the cursor, if all boards have come to `published`.
     fn advance(&mut self, published: &Cursor) {
-        if !self.life.has_ended() && self.position.advance(published) {
-            let cursor = self.life.encoder.cursor(self.position.cursor());
-            self.life.push(cursor);
+        if !self.lifetime.has_ended() && self.position.advance(published) {
+            let cursor = self.lifetime.encoder.cursor(self.position.cursor());
+            self.lifetime.push(cursor);
         }
     }
 
     fn push_snapshot(&mut self, snapshot: &Snapshot, reset: Option<ResetReason>) {
         if let Some(reason) = reset {
-            let (board, encoder) = (snapshot.board(), &self.life.encoder);
+            let (board, encoder) = (snapshot.board(), &self.lifetime.encoder);
             let reset = if reason.is_of_all_boards() {
                 encoder.reset(reason)
             } else {
                 encoder.board_reset(board, reason)
             };
-            self.life.push_reset(reason, Some(board), reset);
+            self.lifetime.push_reset(reason, Some(board), reset);
         }
-        let list = self.life.encoder.board_snapshot(snapshot);
-        self.life.push(list);
+        let list = self.lifetime.encoder.board_snapshot(snapshot);
+        self.lifetime.push(list);
     }
 }
 
 impl EventStream for MultiBoardStream {
-    fn life(&mut self) -> &mut StreamLifetime {
-        &mut self.life
+    fn lifetime(&mut self) -> &mut StreamLifetime {
+        &mut self.lifetime
     }
 
     /// Ends the boards that the reader may no longer read. Nothing is queued when this is called.
@@ -204,7 +208,7 @@ impl EventStream for MultiBoardStream {
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.together.is_none() {
             self.together = self.next_event_of_any().map(|(at, event)| {
-                let follower = self.life.deps.follower.clone();
+                let follower = self.lifetime.deps.follower.clone();
                 async move {
                     if let Ok(BoardEvent::Update(update)) = &event {
                         follower
@@ -222,10 +226,10 @@ impl EventStream for MultiBoardStream {
         let (at, event) = ready!(together.poll_unpin(cx));
         self.together = None;
         // Before looking: what is published up to here lies in the channels.
-        let published = self.life.deps.follower.cursor();
+        let published = self.lifetime.deps.follower.cursor();
         let mut first = Some(event);
         for board in 0..self.boards.len() {
-            let before = self.life.mark();
+            let before = self.lifetime.mark();
             if board == at
                 && let Some(event) = first.take()
             {
@@ -256,10 +260,10 @@ impl UpdateSource for MultiBoardStream {
     }
 
     fn cut(&mut self, end: StreamEnd) {
-        self.life.cut(end);
+        self.lifetime.cut(end);
     }
 
     fn metrics(&self) -> &StreamMetrics {
-        &self.life.deps.metrics
+        &self.lifetime.deps.metrics
     }
 }

@@ -215,9 +215,9 @@ pub(in crate::http) async fn search(
 ///
 /// # Errors
 /// 412, if it is not the list that the client demands.
-pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, ApiError> {
+pub fn list(request: &HttpRequest, view: &BoardView) -> Result<HttpResponse, ApiError> {
     let is_packed = accept::asks_for_gzip(request);
-    let (mut response, is_known) = conditional::start_list(request, reading, is_packed)?;
+    let (mut response, is_known) = conditional::start_list(request, view, is_packed)?;
     response.insert_header((header::VARY, "Accept, Accept-Encoding"));
     if is_known {
         return Ok(response.finish());
@@ -226,8 +226,8 @@ pub fn list(request: &HttpRequest, reading: &BoardView) -> Result<HttpResponse, 
     Ok(if is_packed {
         response
             .insert_header((header::CONTENT_ENCODING, "gzip"))
-            .body(render::rest::live_list_in_gzip(&reading.snapshot))
+            .body(render::rest::live_list_in_gzip(&view.snapshot))
     } else {
-        response.body(render::rest::live_list(&reading.snapshot))
+        response.body(render::rest::live_list(&view.snapshot))
     })
 }
