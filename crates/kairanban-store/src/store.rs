@@ -204,19 +204,19 @@ impl Store {
         self.with(|connection| repository::boards(connection, visible, after, limit))
     }
 
-    /// Reads the policies of a board, for a caller whose token allows `right` there.
+    /// Reads the policies of a board, for a caller whose token has `scope` there.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if they may not read it, or if the database is away.
     pub fn policies(
         &self,
         board: &BoardName,
-        right: Option<Scope>,
+        scope: Option<Scope>,
     ) -> Result<Policies, StoreError> {
         let (_, policies) =
             self.with(|connection| repository::board_policies(connection, board))?;
         policies
-            .permit(right, Action::Read)
+            .authorize(scope, Action::Read)
             .map_err(|why| StoreError::not_permitted(why, board))?;
         Ok(policies)
     }

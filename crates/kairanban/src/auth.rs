@@ -46,7 +46,7 @@ impl Caller {
     /// Returns what the caller's token allows on a board now; `None` without a token, or if it is
     /// for another board.
     #[must_use]
-    pub fn right(&self, board: &BoardName) -> Option<Scope> {
+    pub fn scope_on(&self, board: &BoardName) -> Option<Scope> {
         let grant = self.0.as_ref()?;
         let found = grant.token.borrow();
         let found = found
@@ -72,7 +72,7 @@ impl Caller {
     ) -> Result<(), NotPermitted> {
         policies
             .authorize(None, action)
-            .or_else(|_| policies.authorize(self.right(board), action))
+            .or_else(|_| policies.authorize(self.scope_on(board), action))
     }
 
     /// Returns whether the caller may do something on a board with these policies.

@@ -76,13 +76,13 @@ impl AbsentBoards {
         names.known.clear();
     }
 
-    /// Returns whether no board is known to have the name, for a caller whose token allows `right`
+    /// Returns whether no board is known to have the name, for a caller whose token has `scope`
     /// there.
     #[must_use]
-    pub fn holds(&self, board: &BoardName, right: Option<Scope>, now: Instant) -> bool {
+    pub fn holds(&self, board: &BoardName, scope: Option<Scope>, now: Instant) -> bool {
         let names = self.names.lock();
         let absence = names.known.get(board).filter(|absence| now < absence.until);
-        absence.is_some_and(|absence| !is_readable(absence.hidden, right))
+        absence.is_some_and(|absence| !is_readable(absence.hidden, scope))
     }
 
     fn generation(&self) -> u64 {
@@ -107,10 +107,10 @@ impl AbsentBoards {
     }
 }
 
-/// Returns whether a board is known to be readable for a caller whose token allows `right` there.
+/// Returns whether a board is known to be readable for a caller whose token has the scope `scope` there.
 /// One whose policies are not known is not: the database has to be asked.
-pub fn is_readable(policies: Option<Policies>, right: Option<Scope>) -> bool {
-    policies.is_some_and(|policies| policies.authorize(right, Action::Read).is_ok())
+pub fn is_readable(policies: Option<Policies>, scope: Option<Scope>) -> bool {
+    policies.is_some_and(|policies| policies.authorize(scope, Action::Read).is_ok())
 }
 
 /// Finds boards. Cheap to clone.
@@ -131,7 +131,7 @@ pub struct BoardLookups {
 #[derive(Debug)]
 struct BoardLookup {
     board: BoardName,
-    right: Option<Scope>,
+    scope: Option<Scope>,
     answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -152,18 +152,18 @@ impl BoardFinder {
         (Self { store, queue }, lookups)
     }
 
-    /// Asks the database whether there is a board that a caller may read whose token allows `right`
+    /// Asks the database whether there is a board that a caller may read whose token has `scope`
     /// there. Cancel safe: the lookup of a client that has gone changes nothing.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
-    pub async fn check(&self, board: BoardName, right: Option<Scope>) -> Result<(), StoreError> {
+    pub async fn check(&self, board: BoardName, scope: Option<Scope>) -> Result<(), StoreError> {
         let ended = || StoreError::Unavailable("the server is ending".to_owned());
         let found = async {
             let (answer, answered) = oneshot::channel();
             let lookup = BoardLookup {
                 board,
-                right,
+                scope,
                 answer,
             };
             self.queue.send(lookup).await.map_err(|_| ended())?;
@@ -226,7 +226,7 @@ async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLooku
     let mut is_empty = true;
     for lookup in batch {
         let policies = found.get(&lookup.board).copied();
-        let answer = if is_readable(policies, lookup.right) {
+        let answer = if is_readable(policies, lookup.scope) {
             is_empty = false;
             Ok(())
         } else {
@@ -273,16 +273,16 @@ mod tests {
         };
         absent.remember(name("a"), Some(hidden), absent.generation(), now);
         absent.remember(name("c"), None, absent.generation(), now);
-        for (board, right, expected) in [
+        for (board, scope, expected) in [
             ("a", None, true),
             ("a", Some(Scope::Read), false),
             ("c", None, true),
             ("c", Some(Scope::Admin), true),
         ] {
             assert_eq!(
-                absent.holds(&name(board), right, now),
+                absent.holds(&name(board), scope, now),
                 expected,
-                "{board} {right:?}"
+                "{board} {scope:?}"
             );
         }
     }

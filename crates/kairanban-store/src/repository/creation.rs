@@ -29,7 +29,7 @@ pub struct Creation {
     /// The idempotency key of the request. The same key on the same board yields the same topic.
     pub key: Option<IdempotencyKey>,
     /// The scope of the client's token on this board; `None` without one.
-    pub right: Option<Scope>,
+    pub scope: Option<Scope>,
 }
 
 /// The topic that a request leads to.
@@ -170,7 +170,7 @@ fn decide(
             .flatten()
             .ok_or_else(|| StoreError::NoSuchBoard(creation.board.clone()))?;
         policies
-            .authorize(creation.right, Action::Post)
+            .authorize(creation.scope, Action::Post)
             .map_err(|why| StoreError::not_permitted(why, &creation.board))?;
         let earlier = creation
             .key
@@ -232,14 +232,14 @@ fn earlier(
 ) -> Result<HashMap<(BoardId, IdempotencyKey), idempotency::Earlier>, StoreError> {
     let mut keys: HashMap<BoardId, Vec<&IdempotencyKey>> = HashMap::new();
     for Creation {
-        board, key, right, ..
+        board, key, scope, ..
     } in wanted
     {
         let open = boards
             .get(board)
             .copied()
             .flatten()
-            .filter(|(_, policies)| policies.authorize(*right, Action::Post).is_ok());
+            .filter(|(_, policies)| policies.authorize(*scope, Action::Post).is_ok());
         // A board that is hidden from the writer costs no more statements than one that is missing.
         if let (Some((board_id, _)), Some(key)) = (open, key) {
             keys.entry(board_id).or_default().push(key);

@@ -46,12 +46,12 @@ fn set_policies(
     })))
 }
 
-fn post(writer: &Writer, right: Option<Scope>) -> Result<(), StoreError> {
+fn post(writer: &Writer, scope: Option<Scope>) -> Result<(), StoreError> {
     let write = Write::CreateTopic(Creation {
         board: main(),
         topic: topic("x"),
         key: None,
-        right,
+        scope,
     });
     run(writer.write(write)).map(drop)
 }

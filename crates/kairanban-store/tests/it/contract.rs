@@ -112,7 +112,7 @@ fn a_bad_write_fails_alone(place: &Place) {
         board: "nowhere".parse().expect("a name"),
         topic: topic("lost"),
         key: None,
-        right: None,
+        scope: None,
     });
     let writes = [
         post("one"),

@@ -16,7 +16,7 @@ fn creation(comment: &str, author: &str) -> Write {
         board: main(),
         topic,
         key: None,
-        right: None,
+        scope: None,
     })
 }
 

@@ -285,7 +285,7 @@ pub(crate) fn post_once(comment: &str, key: Option<&str>) -> Write {
         board: main(),
         topic: topic(comment),
         key: key.map(|key| key.parse().expect("a key")),
-        right: None,
+        scope: None,
     })
 }
 

@@ -129,13 +129,13 @@ impl BoardService {
         if self.is_current(channel) && caller.may_read(channel) {
             return Ok(());
         }
-        self.ensure_not_absent(board, caller.right(board))?;
+        self.ensure_not_absent(board, caller.scope_on(board))?;
         let _loading = channel.loading.lock().await;
-        let right = caller.right(board);
-        let is_known = (right.is_some() && channel.live().last_known().is_some())
+        let scope = caller.scope_on(board);
+        let is_known = (scope.is_some() && channel.live().last_known().is_some())
             || (self.is_current(channel) && caller.may_read(channel));
         if !is_known {
-            match self.ensure_readable(board, right).await {
+            match self.ensure_readable(board, scope).await {
                 Ok(()) => {}
                 // While the database is away, the policies in memory count.
                 Err(StoreError::Unavailable(_))
@@ -179,7 +179,7 @@ impl BoardService {
         ))
     }
 
-    /// Makes sure that there is a board that a caller may read whose token allows `right` there:
+    /// Makes sure that there is a board that a caller may read whose token has the scope `scope` there:
     /// asks the database, unless memory knows that there is no such board.
     ///
     /// # Errors
@@ -187,16 +187,16 @@ impl BoardService {
     pub(super) async fn ensure_readable(
         &self,
         board: &BoardName,
-        right: Option<Scope>,
+        scope: Option<Scope>,
     ) -> Result<(), StoreError> {
-        self.ensure_not_absent(board, right)?;
-        self.deps.finder.check(board.clone(), right).await
+        self.ensure_not_absent(board, scope)?;
+        self.deps.finder.check(board.clone(), scope).await
     }
 
     /// Refuses while memory has not heard of everything that this node acknowledged.
-    fn ensure_not_absent(&self, board: &BoardName, right: Option<Scope>) -> Result<(), StoreError> {
+    fn ensure_not_absent(&self, board: &BoardName, scope: Option<Scope>) -> Result<(), StoreError> {
         let has_caught_up = self.deps.follower.revision() >= self.deps.acknowledged.get();
-        if has_caught_up && self.deps.absent.holds(board, right, Instant::now()) {
+        if has_caught_up && self.deps.absent.holds(board, scope, Instant::now()) {
             return Err(StoreError::NoSuchBoard(board.clone()));
         }
         Ok(())

@@ -245,13 +245,13 @@ impl BoardService {
         board: BoardName,
         read: impl FnOnce(&Store, &BoardName) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let right = caller.right(&board);
+        let scope = caller.scope_on(&board);
         let policies = self.deps.hub.policies(&board);
-        if !is_readable(policies, right) {
-            self.ensure_readable(&board, right).await?;
+        if !is_readable(policies, scope) {
+            self.ensure_readable(&board, scope).await?;
         }
         query(self.store(), move |store| {
-            store.policies(&board, right)?;
+            store.policies(&board, scope)?;
             read(store, &board)
         })
         .await

@@ -101,7 +101,7 @@ impl BoardService {
         let lookups = boards
             .iter()
             .filter(|board| !self.is_at_hand(caller, board))
-            .map(|board| self.ensure_readable(board, caller.right(board)));
+            .map(|board| self.ensure_readable(board, caller.scope_on(board)));
         let found = join_all(lookups).await.into_iter();
         let absent = found.filter_map(|found| match found {
             Err(StoreError::NoSuchBoard(board)) => Some(board),

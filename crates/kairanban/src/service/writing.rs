@@ -34,13 +34,13 @@ impl BoardService {
         topic: NewTopic,
         key: Option<IdempotencyKey>,
     ) -> Result<Topic, StoreError> {
-        let right = caller.right(&board);
+        let scope = caller.scope_on(&board);
         topic_of(
             self.write(Write::CreateTopic(Creation {
                 board,
                 topic,
                 key,
-                right,
+                scope,
             }))
             .await?,
         )
