@@ -199,7 +199,7 @@ pub(crate) enum SettingLifetime {
     Transaction,
 }
 
-/// Returns one statement that makes settings: with each write they are made anew, and a statement
+/// Returns one statement that makes settings: each write makes them again, and a statement
 /// for each would cost more than all else that begins a transaction.
 fn set_all(settings: &[(&str, String)], lifetime: SettingLifetime) -> String {
     let is_local = lifetime == SettingLifetime::Transaction;

@@ -1,2 +1,2 @@
--- SQLite notifies nobody at COMMIT: nothing to do.
+-- SQLite notifies no server at COMMIT: nothing to do.
 SELECT 1;

@@ -37,7 +37,7 @@ struct Commit {
 enum CommitKind {
     /// Posts or edits a topic.
     Set(i64),
-    /// Does the same, and is logged as what no single row describes: followers have to read the
+    /// Changes topics like `Set`, and is logged as what no single row describes: followers have to read the
     /// board.
     Clear(i64),
     SetPrivate(bool),
@@ -162,7 +162,7 @@ fn settle(node: &mut Node, reader: &mut Reader) {
     node.poll();
 }
 
-/// Does the same on a new connection, which has all boards that can be read.
+/// Reads on, over a new connection, which has all boards that can be read.
 fn settle_on_a_new_connection(node: &mut Node, reader: &mut Reader) {
     reader.cut_after(0);
     settle(node, reader);

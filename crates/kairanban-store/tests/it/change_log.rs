@@ -166,7 +166,7 @@ fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
     };
     let mut pieces = Vec::new();
     while pieces.last() != Some(&0) {
-        pieces.push(place.store.trim_log(100, A_DAY).expect("pruned"));
+        pieces.push(place.store.trim_log(100, A_DAY).expect("trimmed"));
         let known = place.store.trimmed_to().expect("a revision").get();
         let gone = foreign.number("SELECT min(revision) FROM changes");
         assert!(known >= u64::try_from(gone).expect("a number") - 1);

@@ -162,7 +162,7 @@ fn what_an_administrator_does_is_refused_alone(database: Database) {
         let (refuse, allow) = command.trigger(database);
         database.sql(&refuse);
         let answer = prepared.send_beside_posts(&command);
-        // Tables that are ours alone refuse nobody.
+        // No client is refused by tables that are ours alone.
         if ["audit", "deleted_topics"].contains(&command.table) {
             assert_eq!(answer.status, 503, "{name}: {answer:?}");
             await_readiness(&prepared.node, 503, command.table);

@@ -64,8 +64,8 @@ impl Writer {
     }
 
     /// Each request fails as an outage while this stands in its way, and works afterwards.
-    fn assert_outage(&mut self, table: &str, spoil: &str, mend: &str) {
-        self.node.database.sql(spoil);
+    fn assert_outage(&mut self, table: &str, damage: &str, mend: &str) {
+        self.node.database.sql(damage);
         for _ in 0..2 {
             let answer = self.send(table);
             assert_eq!(answer.status, 503, "{table}: {answer:?}");
@@ -122,12 +122,12 @@ const WRITTEN: [&str; 5] = [
 fn what_a_table_of_ours_refuses_is_an_outage(database: Database) {
     let mut writer = Writer::new(database);
     for table in WRITTEN.into_iter().chain(["changes"]) {
-        let (spoil, mend) = trigger(&writer.node.database, table, true);
-        writer.assert_outage(table, &spoil, &mend);
+        let (damage, mend) = trigger(&writer.node.database, table, true);
+        writer.assert_outage(table, &damage, &mend);
         if writer.node.database.is_postgres() {
-            let spoil = format!("ALTER TABLE {table} ADD CONSTRAINT no CHECK (false) NOT VALID;");
+            let damage = format!("ALTER TABLE {table} ADD CONSTRAINT no CHECK (false) NOT VALID;");
             let mend = format!("ALTER TABLE {table} DROP CONSTRAINT no;");
-            writer.assert_outage(table, &spoil, &mend);
+            writer.assert_outage(table, &damage, &mend);
         }
     }
 }
@@ -135,16 +135,16 @@ fn what_a_table_of_ours_refuses_is_an_outage(database: Database) {
 fn what_a_table_of_ours_drops_is_an_outage(database: Database) {
     let mut writer = Writer::new(database);
     for table in WRITTEN {
-        let (spoil, mend) = trigger(&writer.node.database, table, false);
-        writer.assert_outage(table, &spoil, &mend);
+        let (damage, mend) = trigger(&writer.node.database, table, false);
+        writer.assert_outage(table, &damage, &mend);
     }
 }
 
 /// The same key would be another topic each time.
 fn a_key_that_was_not_stored_yields_no_topic(database: Database) {
     let node = Node::start(database);
-    let (spoil, mend) = trigger(&node.database, "idempotency", false);
-    node.database.sql(&spoil);
+    let (damage, mend) = trigger(&node.database, "idempotency", false);
+    node.database.sql(&damage);
     for _ in 0..3 {
         assert_eq!(keyed(&node, "one").status, 503);
     }
@@ -159,7 +159,7 @@ fn a_key_that_was_not_stored_yields_no_topic(database: Database) {
 
 /// Functions of the schema that were replaced: by one that logs nothing, and by ones that raise.
 #[test]
-fn a_function_of_ours_that_was_replaced_refuses_nobody() {
+fn a_function_of_ours_that_was_replaced_refuses_no_client() {
     let mut writer = Writer::new(Database::postgres());
     for (name, body, part) in [
         ("topics_updated", "RETURN NULL;", "topic.update"),

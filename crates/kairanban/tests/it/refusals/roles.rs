@@ -89,7 +89,7 @@ fn epoch(answer: &wire::Answer) -> &str {
     tag.split_once('-').expect("a cursor").0
 }
 
-/// Posts fail, and edits go on all the time: nobody may take the node for a good one.
+/// Posts fail, and edits go on all the time: no balancer may take the node for a good one.
 #[test]
 fn what_one_kind_of_write_lacks_is_named_while_others_work() {
     let writer = WriterRole::start();
