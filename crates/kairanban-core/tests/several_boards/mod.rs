@@ -37,8 +37,8 @@ struct Commit {
 enum CommitKind {
     /// Posts or edits a topic.
     Set(i64),
-    /// Changes topics like `Set`, and is logged as what no single row describes: followers have to read the
-    /// board.
+    /// Changes a topic like `Set`, and is logged as what no single row describes: followers have to
+    /// read the board.
     Clear(i64),
     SetPrivate(bool),
     /// Deletes the board, or makes one of its name.
