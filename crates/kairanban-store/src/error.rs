@@ -188,6 +188,11 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Returns whether a table or a function that is ours alone is at fault.
+    pub(crate) const fn is_of_our_schema(self) -> bool {
+        matches!(self, Self::Schema | Self::ForeignTrigger)
+    }
+
     /// Returns whether others cause it, who may be gone in a moment.
     pub(crate) const fn passes(self) -> bool {
         matches!(self, Self::Busy | Self::Locked)
@@ -318,10 +323,8 @@ impl StoreError {
         match self {
             Self::Fault(fault) => {
                 !fault.kind.passes()
-                    && !matches!(
-                        fault.kind,
-                        FaultKind::TriggersOff | FaultKind::ForeignTrigger | FaultKind::Schema
-                    )
+                    && !matches!(fault.kind, FaultKind::TriggersOff)
+                    && !fault.kind.is_of_our_schema()
             }
             other => matches!(
                 other,

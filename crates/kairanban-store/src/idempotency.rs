@@ -211,7 +211,8 @@ fn columns<'a>(
     )
 }
 
-/// Deletes the oldest batch of the keys that have expired, which are those older than `age_max`. Returns how many.
+/// Deletes the oldest batch of the keys that have expired, which are those older than `age_max`.
+/// Returns how many.
 pub(crate) fn expire(
     connection: &mut AnyConnection,
     age_max: Duration,

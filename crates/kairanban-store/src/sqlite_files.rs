@@ -1,13 +1,15 @@
 //! The files of a SQLite database that is in use: what it means that another program removes,
 //! replaces or overwrites one of them, and whether a connection is open on what lies there now.
 //!
-//! | what happened | what is done |
-//! |---|---|
-//! | the database is gone | no connection is lent until a file lies there again |
-//! | another file lies there | connections are opened on it; a `-wal` of the file before is moved aside |
-//! | the `-wal` was removed | what it held is saved into the database ([`DataVersion`]), then all connections are opened again |
-//! | the `-shm` was removed | the same, and the process ends: other programs no longer wait for its locks |
-//! | the database was written past SQLite | if what is there is sound, all connections are opened again; otherwise the process ends |
+//! - The database is gone: no connection is lent until a file lies there again.
+//! - Another file lies there: connections are opened on it; a `-wal` of the file before is moved
+//!   aside.
+//! - The `-wal` was removed: what it held is saved into the database ([`DataVersion`]), then all
+//!   connections are opened again.
+//! - The `-shm` was removed: the same, and the process ends, because other programs no longer wait
+//!   for its locks.
+//! - The database was written past SQLite: if what is there is sound, all connections are opened
+//!   again; otherwise the process ends.
 //!
 //! [`DataVersion`]: crate::DataVersion
 

@@ -100,13 +100,7 @@ pub fn check(
         });
     }
     refuse_missing("the role lacks rights", lacks)?;
-    // What a later version made otherwise is not for this one to judge.
-    let damage = if is_ahead {
-        Vec::new()
-    } else {
-        damage::find(&mut connection, address)?
-    };
-    let (damage, warning) = damage::sorted(damage);
+    let (damage, warning) = find_damage(&mut connection, address, is_ahead)?;
     warnings.extend(warning);
     Ok(Check {
         has_board: damage.is_empty() && has_board(&mut connection, default_board)?,
@@ -114,6 +108,19 @@ pub fn check(
         warnings,
         pending,
     })
+}
+
+/// Returns what the schema lacks, and a warning of what it can do without.
+fn find_damage(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    is_ahead: bool,
+) -> Result<(Vec<String>, Option<String>), StoreError> {
+    // What a later version made otherwise is not for this one to judge.
+    if is_ahead {
+        return Ok(Default::default());
+    }
+    Ok(damage::sorted(damage::find(connection, address)?))
 }
 
 /// Returns whether the default board is there, and the row of `identity` that names one.

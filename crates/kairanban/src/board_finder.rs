@@ -107,8 +107,8 @@ impl AbsentBoards {
     }
 }
 
-/// Returns whether a board is known to be readable for a caller whose token has the scope `scope` there.
-/// One whose policies are not known is not: the database has to be asked.
+/// Returns whether a board is known to be readable for a caller whose token has the scope `scope`
+/// there. One whose policies are not known is not: the database has to be asked.
 pub fn is_readable(policies: Option<Policies>, scope: Option<Scope>) -> bool {
     policies.is_some_and(|policies| policies.authorize(scope, Action::Read).is_ok())
 }

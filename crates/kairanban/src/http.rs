@@ -26,8 +26,8 @@ use kairanban_core::BoardName;
 
 use crate::error::ApiError;
 
-/// Parses an id in an address, in its one spelling. What is not one leads to nothing: `missing` says
-/// so of it, as the store does of an id that no row has.
+/// Parses an id in an address, in its one spelling. What is not one leads to nothing: `missing`
+/// says so of it, as the store does of an id that no row has.
 fn row_id(text: &str, missing: &str) -> Result<i64, ApiError> {
     text.parse()
         .ok()

@@ -25,11 +25,14 @@ pub fn prepare(config: &Config) -> Result<(), ExitError> {
     warn_of(&files(config)?);
     let deadline = Instant::now() + config.database.start_wait;
     let (address, session) = (config.address()?, config.listen_address()?);
-    refuse_damage(&session, &wait_for(config, &session, true, deadline)?)?;
-    migrate_now(config, false)?;
+    let mut found = wait_for(config, &session, true, deadline)?;
+    refuse_damage(&session, &found)?;
+    let ran = migrate_now(config, false)?;
     // Now there are tables, and the role of the server may be another one than that which made
-    // them.
-    let found = wait_for(config, &address, false, deadline)?;
+    // them. Over a slow link nothing is asked twice.
+    if !ran.is_empty() || address != session {
+        found = wait_for(config, &address, false, deadline)?;
+    }
     warn_of(&found.warnings);
     refuse_damage(&address, &found)
 }

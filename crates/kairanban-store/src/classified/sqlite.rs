@@ -112,7 +112,8 @@ fn foreign_trigger(
     sentence: Option<&str>,
 ) -> Option<StoreError> {
     let found = format!(
-        "SELECT coalesce(group_concat(mend, '; '), '') AS dropped FROM ({}) WHERE instr(sql, ?) > 0",
+        "SELECT coalesce(group_concat(mend || ' (of the table ' || place || ')', '; '), '') AS dropped \
+         FROM ({}) WHERE instr(sql, ?) > 0",
         foreign_triggers_in_file_sql()
     );
     let found: QueryResult<Vec<ForeignTriggers>> = sql_query(found)

@@ -112,8 +112,8 @@ fn why_not_put_back(
     })
 }
 
-/// Deletes for good a batch of the topics that were deleted `age_max` ago or before: just those that
-/// [`restore_topic`] refuses. Returns how many.
+/// Deletes for good a batch of the topics that were deleted `age_max` ago or before: just those
+/// that [`restore_topic`] refuses. Returns how many.
 pub(crate) fn expire_undo(
     connection: &mut AnyConnection,
     age_max: Duration,

@@ -1,5 +1,5 @@
-//! A schema that is not as the migrations made it: whatever was dropped, changed or replaced is named
-//! at the start, and what the owner added is not.
+//! A schema that is not as the migrations made it: whatever was dropped, changed or replaced is
+//! named at the start, and what the owner added is not.
 
 use std::collections::BTreeSet;
 

@@ -60,8 +60,8 @@ fn each_post_has_the_topic_that_was_made_of_it() {
     assert_eq!(foreign.ask("SELECT count(*) FROM topics"), "32");
 }
 
-/// Every post would meet it: none is refused for good, and none is acknowledged without its place in
-/// the log.
+/// Every post would meet it: none is refused for good, and none is acknowledged without its place
+/// in the log.
 #[test]
 fn a_strange_trigger_on_our_own_tables_of_a_file_is_named() {
     for (event, does) in [

@@ -179,8 +179,8 @@ impl BoardService {
         ))
     }
 
-    /// Makes sure that there is a board that a caller may read whose token has the scope `scope` there:
-    /// asks the database, unless memory knows that there is no such board.
+    /// Makes sure that there is a board that a caller may read whose token has `scope` there: asks
+    /// the database, unless memory knows that there is no such board.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.

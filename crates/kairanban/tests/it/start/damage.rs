@@ -189,8 +189,8 @@ fn what_only_the_owner_of_a_file_can_mend_is_named_with_the_command() {
     Node::start(database).post("as before");
 }
 
-/// Those of others may refuse what every write needs, or drop it unseen; after a row, too, as SQLite
-/// promises no order.
+/// Those of others may refuse what every write needs, or drop it unseen; after a row, too, as
+/// SQLite promises no order.
 #[test]
 fn a_trigger_of_others_on_our_own_tables_of_a_file_is_named_with_the_command() {
     let database = Database::sqlite();
