@@ -2,14 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::{
-    backend::Backend,
-    prelude::*,
-    query_builder::{AstPass, Query, QueryFragment, QueryId},
-    serialize::ToSql,
-    sql_query,
-    sql_types::{BigInt, HasSqlType, Text},
-};
+use diesel::{prelude::*, sql_query};
 use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +12,7 @@ use crate::{
     connection::AnyConnection,
     lenient::{AnyNumber, LossyText},
     schema::idempotency,
-    sql::BATCH,
+    sql::{BATCH, FixedWithText, Number},
 };
 
 /// What an earlier request with some key led to.
@@ -81,48 +74,17 @@ struct NewKeyRow<'a> {
     topic_id: i64,
 }
 
-/// The statement that writes keys, prepared once for each session.
-#[derive(QueryId)]
-struct InsertKeys {
-    before: &'static str,
-    rows: String,
-    behind: &'static str,
+/// Returns keys as JSON.
+fn json(keys: &[NewKey<'_>]) -> String {
+    let rows = keys.iter().map(|(board, key, topic, id)| NewKeyRow {
+        board_id: board.0,
+        key: key.as_str(),
+        request: digest(topic),
+        topic_id: id.0,
+    });
+    // They hold strings and numbers: nothing that JSON cannot say.
+    serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default()
 }
-
-impl InsertKeys {
-    fn new((before, behind): (&'static str, &'static str), keys: &[NewKey<'_>]) -> Self {
-        let rows = keys.iter().map(|(board, key, topic, id)| NewKeyRow {
-            board_id: board.0,
-            key: key.as_str(),
-            request: digest(topic),
-            topic_id: id.0,
-        });
-        // They hold strings and numbers: nothing that JSON cannot say.
-        Self {
-            before,
-            rows: serde_json::to_string(&rows.collect::<Vec<_>>()).unwrap_or_default(),
-            behind,
-        }
-    }
-}
-
-impl<DB: Backend + HasSqlType<Text>> QueryFragment<DB> for InsertKeys
-where
-    String: ToSql<Text, DB>,
-{
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_sql(self.before);
-        out.push_bind_param::<Text, _>(&self.rows)?;
-        out.push_sql(self.behind);
-        Ok(())
-    }
-}
-
-impl Query for InsertKeys {
-    type SqlType = BigInt;
-}
-
-impl<C: Connection> RunQueryDsl<C> for InsertKeys {}
 
 /// A key, what was asked for, and the topic that it led to.
 pub(crate) type NewKey<'a> = (BoardId, &'a IdempotencyKey, &'a NewTopic, TopicId);
@@ -136,9 +98,9 @@ pub(crate) fn insert(
     match connection.insert_idempotency_sql() {
         _ if keys.is_empty() => Ok(()),
         Some(sql) => {
-            let number: i64 = InsertKeys::new(sql, keys).get_result(connection)?;
+            let row: Number = FixedWithText::new(sql, &json(keys)).get_result(connection)?;
             let all = i64::try_from(keys.len()).ok();
-            ensure_inserted(all == Some(number))
+            ensure_inserted(all == row.number)
         }
         None => keys.iter().try_for_each(|(board, key, topic, id)| {
             let request = digest(topic);
@@ -160,7 +122,7 @@ pub(crate) fn insert_checked(
 ) -> Result<(), StoreError> {
     let inserted = match connection.insert_idempotency_sql() {
         Some(sql) => {
-            let inserted = connection.modify_returning(InsertKeys::new(sql, &[one]));
+            let inserted = connection.modify_returning(FixedWithText::new(sql, &json(&[one])));
             inserted.map_err(|error| {
                 if error.is_busy() || error.is_locked() {
                     StoreError::KeyInUse

@@ -166,26 +166,26 @@ impl AnyConnection {
         }
     }
 
-    /// Returns the SQL before and after a JSON array of keys, each an object of board_id, key,
-    /// request and topic_id, that writes them and returns their number. It waits for another
+    /// Returns the statement that writes a JSON array of keys, each an object of board_id, key,
+    /// request and topic_id, and returns their `number`. It waits for another
     /// transaction that has written one of them for `kairanban.key_wait` at most, then fails; what
     /// follows in this transaction may wait as long as before. `None` on SQLite, which has one
     /// writer at a time.
-    pub(crate) const fn insert_idempotency_sql(&self) -> Option<(&'static str, &'static str)> {
+    pub(crate) const fn insert_idempotency_sql(&self) -> Option<&'static str> {
         match self {
             // A wait is bounded by what lock_timeout is when it begins.
-            Self::Postgres(_) => Some((
+            Self::Postgres(_) => Some(
                 "WITH bounded AS MATERIALIZED (SELECT current_setting('lock_timeout') AS before, \
                  set_config('lock_timeout', current_setting('kairanban.key_wait'), true)), \
                  noted AS (INSERT INTO idempotency (board_id, key, request, topic_id) \
                  SELECT new.board_id, new.key, new.request, new.topic_id \
-                 FROM bounded, json_to_recordset(",
-                "::json) AS new(board_id bigint, key text, request text, topic_id bigint) \
+                 FROM bounded, json_to_recordset($1::json) \
+                 AS new(board_id bigint, key text, request text, topic_id bigint) \
                  RETURNING 1) \
                  SELECT number FROM (SELECT count(*) AS number, \
                  set_config('lock_timeout', (SELECT before FROM bounded), true) \
                  FROM noted) AS done",
-            )),
+            ),
             Self::Sqlite(_) => None,
         }
     }
