@@ -186,7 +186,7 @@ fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
     assert_eq!(place.store.expire_keys(A_DAY).expect("forgotten"), 0);
 }
 
-/// Nobody's statement deletes so many rows that it times out.
+/// Each statement deletes few enough rows to end in time.
 fn all_that_expires_goes_piece_by_piece(place: &Place) {
     const ROWS: i64 = 60_000;
     let mut foreign = place.foreign();
