@@ -43,6 +43,7 @@ mod openapi;
 mod oracle;
 mod pages;
 mod protocol;
+mod proxies;
 mod refusals;
 mod relay;
 mod rest;
