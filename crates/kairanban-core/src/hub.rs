@@ -184,8 +184,8 @@ impl Hub {
         let (was_stale, before) = (live.stale_since().is_some(), live.policies());
         let change = live.install(loaded, now, self.topics_max)?;
         // A change of policies that the log does not know is learned of here only.
-        if before != live.policies() && live.policies().is_some_and(|now| !now.is_public()) {
-            channel.broadcast(BoardEvent::PolicyChanged, &live);
+        if before != live.policies() {
+            channel.announce_policies(&live);
         }
         let published = channel.send(change, &live);
         if was_stale {
@@ -247,9 +247,7 @@ impl Hub {
             match &change.info {
                 Some(now) if now.name == *name => {
                     live.apply_policies(now.policies, change.revision, change.named_at);
-                    if !now.policies.is_public() {
-                        channel.broadcast(BoardEvent::PolicyChanged, &live);
-                    }
+                    channel.announce_policies(&live);
                     false
                 }
                 _ => true,

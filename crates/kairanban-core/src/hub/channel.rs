@@ -136,6 +136,14 @@ impl BoardChannel {
         }
     }
 
+    /// Has the readers check their permission again, if the policies that the board has now do not
+    /// let everyone read it.
+    pub(super) fn announce_policies(&self, live: &MutexGuard<'_, BoardState>) {
+        if live.policies().is_some_and(|now| !now.is_public()) {
+            self.broadcast(BoardEvent::PolicyChanged, live);
+        }
+    }
+
     /// Sends an event to all subscribers, and returns their number.
     pub(super) fn broadcast(&self, event: BoardEvent, _live: &MutexGuard<'_, BoardState>) -> usize {
         self.sent.fetch_add(1, Ordering::Release);
