@@ -104,28 +104,19 @@ impl Hub {
         }
     }
 
-    /// Sends a board's changes to its readers, in the follower's order.
-    pub fn publish(&self, board: &BoardName, changes: &BoardChanges) -> Published {
-        let Some(channel) = self.get(board) else {
-            return Published::Nothing;
-        };
-        let mut live = channel.live();
-        let change = live.apply(changes, channel.is_watched(), self.topics_max);
-        channel.send(change, &live)
-    }
-
-    /// Sends changes as [`publish`](Self::publish) does, but only if the name `board` still means
-    /// the board `is`. Returns `None` if it does not, or is not in memory: then nothing was
-    /// published, and the change has to be read from the log.
-    pub fn publish_if(
+    /// Sends a board's changes to its readers, in the follower's order. With `only` it sends them
+    /// only if the name `board` still means that board. Returns `None` if nothing was published,
+    /// because it does not, or because the board is not in memory: a caller that did not read the
+    /// changes from the log has to read them there, as the board may have another name by now.
+    pub fn publish(
         &self,
         board: &BoardName,
-        is: BoardId,
+        only: Option<BoardId>,
         changes: &BoardChanges,
     ) -> Option<Published> {
         let channel = self.get(board)?;
         let mut live = channel.live();
-        if live.board_id() != Some(is) {
+        if only.is_some() && live.board_id() != only {
             return None;
         }
         let change = live.apply(changes, channel.is_watched(), self.topics_max);

@@ -102,7 +102,9 @@ fn follow(hub: &Hub, head: &Head) {
     for at in 1..=COMMITS {
         head.store(at, Ordering::SeqCst);
         // Each poll finds two commits.
-        if at % 2 == 0 && hub.publish(&board(), &changes(at - 2, at)) == Published::Reload {
+        if at % 2 == 0
+            && hub.publish(&board(), None, &changes(at - 2, at)) == Some(Published::Reload)
+        {
             // The load cannot be outdated: only this thread publishes.
             hub.install(&hub.channel(&board()), load(head), Instant::now())
                 .expect("the newest");

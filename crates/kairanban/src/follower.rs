@@ -294,7 +294,7 @@ impl Follower {
         for ((board, id), topics) in boards {
             let mut changes = BoardChanges::created(revision, topics);
             changes.set_known_since(KnownSince::Commit(ended));
-            match self.deps.hub.publish_if(&board, id, &changes) {
+            match self.deps.hub.publish(&board, Some(id), &changes) {
                 // The board is not in memory, or has another name by now.
                 None => return false,
                 Some(Published::Reload) => self.reload(&board, revision).await,

@@ -223,6 +223,10 @@ mod testing {
             edited_at: None,
             revision: number,
         };
-        hub.publish(&board(), &BoardChanges::created(number, [Arc::new(topic)]));
+        hub.publish(
+            &board(),
+            None,
+            &BoardChanges::created(number, [Arc::new(topic)]),
+        );
     }
 }

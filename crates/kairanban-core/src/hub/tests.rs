@@ -43,8 +43,8 @@ async fn every_subscriber_is_sent_the_same_update() {
     let hub = hub();
     let mut readers = [hub.subscribe(&name()), hub.subscribe(&name())];
     assert_eq!(
-        hub.publish(&name(), &changes(&[(2, 1, true)])),
-        Published::Sent(2)
+        hub.publish(&name(), None, &changes(&[(2, 1, true)])),
+        Some(Published::Sent(2))
     );
     let [first, second] = &mut readers;
     let (first, second) = (first.next().await, second.next().await);
@@ -59,7 +59,7 @@ async fn a_reader_that_fell_behind_finds_the_newest_snapshot() {
     let hub = hub();
     let mut reader = hub.subscribe(&name());
     for revision in 2..9 {
-        hub.publish(&name(), &changes(&[(revision, 1, true)]));
+        hub.publish(&name(), None, &changes(&[(revision, 1, true)]));
     }
     assert!(matches!(reader.next().await, Err(Lagged)));
     assert_eq!(

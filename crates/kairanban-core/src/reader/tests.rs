@@ -44,7 +44,7 @@ fn load(hub: &Hub, list: Arc<Snapshot>) {
 
 fn post(hub: &Hub, revision: u64, id: i64, shown: bool) {
     let board = "main".parse().expect("a name");
-    hub.publish(&board, &changes(&[(revision, id, shown)]));
+    hub.publish(&board, None, &changes(&[(revision, id, shown)]));
 }
 
 /// The update from a list at `from` to one at `to`.

@@ -104,7 +104,7 @@ impl World {
             } else {
                 let id = i64::try_from(at).expect("a small number");
                 let changes = BoardChanges::created(revision(at), [topic(id, at)]);
-                if self.hub.publish(&name(0), &changes) == Published::Reload {
+                if self.hub.publish(&name(0), None, &changes) == Some(Published::Reload) {
                     let channel = self.hub.channel(&name(0));
                     let load = self.read(0).expect("it stays");
                     let installed = self.hub.install(&channel, load, Instant::now());

@@ -112,7 +112,7 @@ impl Node {
             let changes = self.changes(board);
             let upto = changes.revision();
             if upto > Revision::ZERO
-                && self.hub.publish(&name(board), &changes) == Published::Reload
+                && self.hub.publish(&name(board), None, &changes) == Some(Published::Reload)
             {
                 self.reload(board, upto);
             }

@@ -73,7 +73,7 @@ impl State {
                 Step::Install(at) => replayed.install(self, at),
                 Step::Poll(after, upto) => {
                     let changes = self.changes(after, upto);
-                    if replayed.hub.publish(&board(), &changes) == Published::Reload {
+                    if replayed.hub.publish(&board(), None, &changes) == Some(Published::Reload) {
                         replayed.install(self, upto);
                     }
                 }

@@ -66,7 +66,7 @@ impl Follower {
         }
         self.deps.hub.apply_policies(&board_changes);
         for (board, changes) in &boards {
-            if self.deps.hub.publish(board, changes) == Published::Reload {
+            if self.deps.hub.publish(board, None, changes) == Some(Published::Reload) {
                 self.reload(board, changes.revision()).await;
             }
         }

@@ -112,12 +112,7 @@ pub const LAYERS: &[Layer] = &[
             "kairanban::backplane::redis",
             "kairanban::shared_snapshots",
         ],
-        never: &[
-            ".publish",
-            ".publish_if",
-            "*::Hub::publish",
-            "*::Hub::publish_if",
-        ],
+        never: &[".publish", "*::Hub::publish"],
     },
 ];
 
