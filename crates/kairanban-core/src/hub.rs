@@ -215,36 +215,35 @@ impl Hub {
 
     /// Applies changes of boards, before their other changes are published (ADR 6). Ends the
     /// streams of boards that were deleted or renamed, or whose name means another board now;
-    /// streams of boards that are private now check their permission. Returns the number of boards
-    /// that were removed.
-    pub fn apply_policies(&self, boards: &HashMap<BoardId, BoardChange>) -> usize {
+    /// streams of boards that are private now check their permission.
+    pub fn apply_policies(&self, boards: &HashMap<BoardId, BoardChange>) {
         if boards.is_empty() {
-            return 0;
+            return;
         }
         let taken: HashMap<&BoardName, BoardId> = boards
             .iter()
             .filter_map(|(id, change)| Some((&change.info.as_ref()?.name, *id)))
             .collect();
-        let retired = self.all().into_iter().filter(|(name, channel)| {
+        for (name, channel) in self.all() {
             let mut live = channel.live();
             let Some(id) = live.board_id() else {
                 // It may be one of these, read as it stood before.
                 live.invalidate_loads();
-                return false;
+                continue;
             };
-            let Some(change) = boards.get(&id) else {
-                return taken.get(name).is_some_and(|other| *other != id);
-            };
-            match &change.info {
-                Some(now) if now.name == *name => {
+            let change = boards.get(&id);
+            match change.map(|change| (change, &change.info)) {
+                None if taken.get(&name).is_none_or(|other| *other == id) => {}
+                Some((change, Some(now))) if now.name == name => {
                     live.apply_policies(now.policies, change.revision, change.named_at);
                     channel.announce_policies(&live);
-                    false
                 }
-                _ => true,
+                None | Some(_) => {
+                    drop(live);
+                    self.end(&channel);
+                }
             }
-        });
-        retired.map(|(_, channel)| self.end(&channel)).count()
+        }
     }
 
     /// Ends the streams of a board that the follower did not find in the database: the log may not

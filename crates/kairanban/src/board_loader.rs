@@ -74,11 +74,7 @@ impl BoardLoader {
     ///
     /// # Errors
     /// As [`LoadError`] has them.
-    pub async fn load(
-        &self,
-        known: &LogPosition,
-        board: &BoardName,
-    ) -> Result<Published, LoadError> {
+    pub async fn load(&self, known: &LogPosition, board: &BoardName) -> Result<(), LoadError> {
         let load = self.source.read(known, board).await?.ok_or(OutdatedLoad)?;
         let channel = self.hub.channel(board);
         self.install(load, |load| {
@@ -95,7 +91,7 @@ impl BoardLoader {
         &self,
         channel: &BoardChannel,
         known: &LogPosition,
-    ) -> Result<Published, LoadError> {
+    ) -> Result<(), LoadError> {
         let began = channel.live().invalidations();
         let load = self.source.read(known, &channel.board).await?;
         let load = load.ok_or(OutdatedLoad)?;
@@ -114,14 +110,13 @@ impl BoardLoader {
         &self,
         load: BoardLoad,
         install: impl FnOnce(BoardLoad) -> Result<Published, OutdatedLoad>,
-    ) -> Result<Published, LoadError> {
+    ) -> Result<(), LoadError> {
         self.metrics.loaded();
         let id = load.board_id;
-        let published = install(load)?;
-        if published == Published::Differs {
+        if install(load)? == Published::Differs {
             // If the queue is full, the next comparison finds it.
             let _ = self.reports.try_send(id);
         }
-        Ok(published)
+        Ok(())
     }
 }

@@ -301,7 +301,7 @@ impl Reconcile {
             .load_into(&self.hub.channel(board), &known)
             .await
         {
-            Ok(_) | Err(LoadError::Outdated(_) | LoadError::Gone(_)) => Ok(()),
+            Ok(()) | Err(LoadError::Outdated(_) | LoadError::Gone(_)) => Ok(()),
             Err(LoadError::Unreadable(error)) => Err(error),
         }
     }

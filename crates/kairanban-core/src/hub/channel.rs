@@ -65,10 +65,8 @@ pub struct Lagged;
 /// The result of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// No event was sent.
-    Nothing,
-    /// The event was sent to this number of subscribers.
-    Sent(usize),
+    /// The readers were sent what changed for them, if anything did.
+    Done,
     /// The board has to be read again before anything can be sent; see
     /// [`Hub::install`](crate::Hub::install).
     Reload,
@@ -118,22 +116,19 @@ impl BoardChannel {
     /// Sends the result of a change, still under the lock of the state: a reader that subscribed
     /// before it read the state finds every update in one place or the other.
     pub(super) fn send(&self, change: StateChange, live: &MutexGuard<'_, BoardState>) -> Published {
-        match change {
-            StateChange::None => Published::Nothing,
+        let (event, published) = match change {
+            StateChange::None => (None, Published::Done),
             StateChange::HistoryReset(snapshot) => {
-                Published::Sent(self.broadcast(BoardEvent::HistoryReset(snapshot), live))
+                (Some(BoardEvent::HistoryReset(snapshot)), Published::Done)
             }
-            StateChange::Reload => Published::Reload,
-            StateChange::Differs(update) => {
-                if let Some(update) = update {
-                    self.broadcast(BoardEvent::Update(update), live);
-                }
-                Published::Differs
-            }
-            StateChange::Update(update) => {
-                Published::Sent(self.broadcast(BoardEvent::Update(update), live))
-            }
+            StateChange::Update(update) => (Some(BoardEvent::Update(update)), Published::Done),
+            StateChange::Reload => (None, Published::Reload),
+            StateChange::Differs(update) => (update.map(BoardEvent::Update), Published::Differs),
+        };
+        if let Some(event) = event {
+            self.broadcast(event, live);
         }
+        published
     }
 
     /// Has the readers check their permission again, if the policies that the board has now do not
@@ -144,11 +139,11 @@ impl BoardChannel {
         }
     }
 
-    /// Sends an event to all subscribers, and returns their number.
-    pub(super) fn broadcast(&self, event: BoardEvent, _live: &MutexGuard<'_, BoardState>) -> usize {
+    /// Sends an event to all subscribers.
+    pub(super) fn broadcast(&self, event: BoardEvent, _live: &MutexGuard<'_, BoardState>) {
         self.sent.fetch_add(1, Ordering::Release);
         // An error means that there are no subscribers.
-        self.sender.send(event).unwrap_or(0)
+        let _ = self.sender.send(event);
     }
 }
 

@@ -138,7 +138,7 @@ impl Follower {
     pub(super) async fn reload(&mut self, board: &BoardName, revision: Revision) {
         let known = self.last_seen.borrow().clone();
         match self.deps.loader.load(&known, board).await {
-            Ok(_) => {
+            Ok(()) => {
                 if self.stale_boards.remove(board) {
                     tracing::info!(%board, "the board can be read again");
                 }

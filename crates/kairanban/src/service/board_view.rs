@@ -154,7 +154,7 @@ impl BoardService {
             }
             let known = self.deps.follower.last_seen();
             match self.deps.loader.load_into(channel, &known).await {
-                Ok(_) => return Ok(()),
+                Ok(()) => return Ok(()),
                 // Read before a change, or an epoch, that the follower has published or is about to
                 // publish.
                 Err(LoadError::Outdated(_)) => {
