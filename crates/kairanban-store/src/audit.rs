@@ -7,8 +7,9 @@ use crate::{
     RowPage, StoreError, classified,
     connection::AnyConnection,
     lenient::{LossyText, Time},
+    row_page::limit_of_page,
     schema::audit,
-    sql::{BATCH, row_limit},
+    sql::BATCH,
 };
 
 pub(crate) fn record(
@@ -51,7 +52,7 @@ pub(crate) fn page(
         // What follows the last one of these cannot be asked for.
         .filter(audit::id.gt(0))
         .order(audit::id.desc())
-        .limit(row_limit(limit))
+        .limit(limit_of_page(limit))
         .select(columns)
         .load(connection)?;
     Ok(RowPage::read(

@@ -11,6 +11,7 @@ use crate::{
     connection::AnyConnection,
     error::Refusal,
     lenient::{LossyText, Time},
+    row_page::limit_of_page,
     schema::{boards, browser_sessions, tokens},
     secret::{Secret, digest},
     sql::{BATCH, row_limit},
@@ -212,7 +213,7 @@ pub(crate) fn list(
         .filter(tokens::revoked_at.is_null())
         .filter(lasts)
         .order(browser_sessions::id)
-        .limit(row_limit(limit))
+        .limit(limit_of_page(limit))
         .load(connection)?;
     Ok(RowPage::read(
         rows,

@@ -11,11 +11,12 @@ use kairanban_core::{BoardId, BoardInfo, BoardName, Change, LogPosition, LogRow,
 
 pub(crate) use self::retention::{archive, head_before, is_overfull, oldest, trim};
 use crate::{
-    StoreError,
+    RowPage, StoreError,
     connection::AnyConnection,
     history, identity,
     lenient::LossyText,
     repository,
+    row_page::limit_of_page,
     rows::{ChangedRow, StoredLogRow, changed_columns, log_columns},
     schema::{boards, changes, topics},
     sql::{AtOrAfter, NOT_ARCHIVE, REVISION_MAX, number, revision, row_limit},
@@ -67,7 +68,7 @@ pub(crate) fn page(
     connection: &mut AnyConnection,
     board: &BoardName,
     wanted: LogPage,
-) -> Result<Vec<LogRow>, StoreError> {
+) -> Result<RowPage<LogRow, (Revision, i64)>, StoreError> {
     let board_id = repository::board_id(connection, board)?;
     let after = number(wanted.after);
     let mut query = changes::table
@@ -88,10 +89,16 @@ pub(crate) fn page(
     };
     let rows: Vec<StoredLogRow> = query
         .order((changes::revision, changes::id))
-        .limit(row_limit(wanted.limit))
+        .limit(limit_of_page(wanted.limit))
         .select(log_columns(connection))
         .load(connection)?;
-    rows.into_iter().map(placed).collect()
+    let rows = rows.into_iter().map(placed).collect::<Result<_, _>>()?;
+    Ok(RowPage::read(
+        rows,
+        wanted.limit,
+        |row| (row.revision, row.id),
+        Some,
+    ))
 }
 
 /// Returns the row, or an error if its revision is out of range.

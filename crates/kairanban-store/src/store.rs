@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, LogPosition, LogRow, Policies,
-    ReplayBuffer, ReplayRange, Scope, SearchText, Topic, TopicId, Verdict,
+    ReplayBuffer, ReplayRange, Revision, Scope, SearchText, Topic, TopicId, Verdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -200,7 +200,7 @@ impl Store {
         visible: &Visible,
         after: Option<&BoardName>,
         limit: usize,
-    ) -> Result<Vec<Board>, StoreError> {
+    ) -> Result<RowPage<Board, String>, StoreError> {
         self.with(|connection| repository::boards(connection, visible, after, limit))
     }
 
@@ -271,12 +271,16 @@ impl Store {
         self.with(|connection| repository::search(connection, board, text, wanted))
     }
 
-    /// Reads a page of one board's log, in the order of commits. A page with fewer than
-    /// `wanted.limit` rows is the last one.
+    /// Reads a page of one board's log, in the order of commits. The next one follows a place
+    /// within a revision.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], or if the database is away.
-    pub fn log(&self, board: &BoardName, wanted: LogPage) -> Result<Vec<LogRow>, StoreError> {
+    pub fn log(
+        &self,
+        board: &BoardName,
+        wanted: LogPage,
+    ) -> Result<RowPage<LogRow, (Revision, i64)>, StoreError> {
         self.with(|connection| change_log::page(connection, board, wanted))
     }
 

@@ -12,9 +12,9 @@ use crate::{
     error::Refusal,
     lenient::{self, LossyText, Time},
     repository,
+    row_page::limit_of_page,
     schema::{boards, tokens},
     secret::{Secret, digest},
-    sql::row_limit,
 };
 
 /// A token to be made.
@@ -253,7 +253,7 @@ pub(crate) fn list(
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
         .filter(tokens::id.gt(after))
         .order(tokens::id)
-        .limit(row_limit(limit))
+        .limit(limit_of_page(limit))
         .select(columns())
         .load(connection)?;
     Ok(RowPage::read(

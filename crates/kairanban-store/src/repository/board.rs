@@ -13,14 +13,15 @@ use kairanban_core::{
 };
 
 use crate::{
-    StoreError,
+    RowPage, StoreError,
     connection::{AnyConnection, MultiBackend},
     error::Refusal,
     identity,
     lenient::LossyText,
+    row_page::limit_of_page,
     rows::{BoardInfoRow, board_info_columns, policies},
     schema::boards,
-    sql::{REVISION_MAX, board_revision_sql, revision, row_limit},
+    sql::{REVISION_MAX, board_revision_sql, revision},
 };
 
 /// The key under which `identity` names the board that takes topics without one.
@@ -166,21 +167,26 @@ pub(super) fn visible_boards(
     query.filter(boards::read.eq_any(public).or(boards::name.eq(besides)))
 }
 
-/// Reads boards in the order of their names, after one of them.
+/// Reads boards in the order of their names, after one of them. The next page follows a name.
 pub(crate) fn boards(
     connection: &mut AnyConnection,
     visible: &Visible,
     after: Option<&BoardName>,
     limit: usize,
-) -> Result<Vec<Board>, StoreError> {
+) -> Result<RowPage<Board, String>, StoreError> {
     let query = visible_boards(connection, visible)
         .filter(boards::name.gt(after.map_or("", BoardName::as_str)));
     let rows: Vec<BoardRow> = query
         .order(boards::name)
-        .limit(row_limit(limit))
+        .limit(limit_of_page(limit))
         .select(board_columns())
         .load(connection)?;
-    Ok(rows.into_iter().filter_map(into_board).collect())
+    Ok(RowPage::read(
+        rows,
+        limit,
+        |(name, ..)| name.0.clone(),
+        into_board,
+    ))
 }
 
 /// Reads the boards with these names, without their topics, in the order of their names.

@@ -7,9 +7,9 @@ use super::board_id;
 use crate::{
     RowPage, StoreError,
     connection::AnyConnection,
+    row_page::limit_of_page,
     rows::{TopicRow, topic_columns},
     schema::topics,
-    sql::row_limit,
 };
 
 /// Which topics to read.
@@ -28,8 +28,8 @@ pub struct SearchedTopics {
     pub found: Vec<Topic>,
     /// How many rows were looked at.
     pub looked_at: usize,
-    /// The oldest that was looked at; `None` if there was none.
-    pub last: Option<TopicId>,
+    /// Topics older than this one are on the next page; `None` if this is the last one.
+    pub next: Option<TopicId>,
 }
 
 /// Reads topics of a board, archived or not, the newest first.
@@ -38,9 +38,15 @@ pub(crate) fn page(
     board: &BoardName,
     wanted: &Page,
 ) -> Result<RowPage<Topic>, StoreError> {
-    let found = rows(connection, board, wanted)?;
-    let read = |(_, row): (i64, TopicRow)| row.into_topic();
-    Ok(RowPage::read(found, wanted.limit, |(id, _)| *id, read))
+    let page = rows(connection, board, wanted)?;
+    Ok(RowPage {
+        rows: page
+            .rows
+            .into_iter()
+            .filter_map(TopicRow::into_topic)
+            .collect(),
+        next: page.next,
+    })
 }
 
 /// Searches the newest topics of a page, archived or not.
@@ -53,23 +59,25 @@ pub(crate) fn search(
     text: &SearchText,
     wanted: &Page,
 ) -> Result<SearchedTopics, StoreError> {
-    let rows = rows(connection, board, wanted)?;
+    let page = rows(connection, board, wanted)?;
     Ok(SearchedTopics {
-        looked_at: rows.len(),
-        last: rows.last().map(|(id, _)| TopicId(*id)),
-        found: rows
+        looked_at: page.rows.len(),
+        next: page.next.map(TopicId),
+        found: page
+            .rows
             .into_iter()
-            .filter_map(|(_, row)| row.into_topic())
+            .filter_map(TopicRow::into_topic)
             .filter(|topic| text.is_in(&topic.comment))
             .collect(),
     })
 }
 
+/// Reads the rows of a page, which may hold topics that cannot be read.
 fn rows(
     connection: &mut AnyConnection,
     board: &BoardName,
     wanted: &Page,
-) -> Result<Vec<(i64, TopicRow)>, StoreError> {
+) -> Result<RowPage<TopicRow>, StoreError> {
     let board_id = board_id(connection, board)?;
     let before = wanted.before.map_or(i64::MAX, |before| before.0);
     let query = topics::table
@@ -77,7 +85,13 @@ fn rows(
         // What follows the last one of these cannot be asked for.
         .filter(topics::id.gt(0))
         .order(topics::id.desc())
-        .limit(row_limit(wanted.limit))
+        .limit(limit_of_page(wanted.limit))
         .select((topics::id, topic_columns()));
-    Ok(query.load(connection)?)
+    let rows: Vec<(i64, TopicRow)> = query.load(connection)?;
+    Ok(RowPage::read(
+        rows,
+        wanted.limit,
+        |(id, _)| *id,
+        |(_, row)| Some(row),
+    ))
 }

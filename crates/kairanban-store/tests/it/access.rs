@@ -111,7 +111,7 @@ fn a_private_board_is_listed_for_those_who_may_see_it(place: &Place) {
         (Visible::Open(Some(main())), 1),
     ] {
         let listed = place.store.boards(&visible, None, 10).expect("a list");
-        assert_eq!(listed.len(), boards, "{visible:?}");
+        assert_eq!(listed.rows.len(), boards, "{visible:?}");
     }
 }
 

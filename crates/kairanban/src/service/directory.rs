@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kairanban_core::{Board, BoardName, SearchText, Topic};
-use kairanban_store::{Store, StoreError, TitledBoard};
+use kairanban_store::{RowPage, Store, StoreError, TitledBoard};
 
 use super::BoardService;
 use crate::{auth::Caller, blocking::query};
@@ -67,10 +67,14 @@ impl BoardService {
         caller: &Caller,
         after: Option<BoardName>,
         limit: usize,
-    ) -> Result<Vec<IndexedBoard>, StoreError> {
+    ) -> Result<RowPage<IndexedBoard, String>, StoreError> {
         let visible = caller.visible();
         query(self.store(), move |store| {
-            indexed(store, store.boards(&visible, after.as_ref(), limit)?)
+            let page = store.boards(&visible, after.as_ref(), limit)?;
+            Ok(RowPage {
+                rows: indexed(store, page.rows)?,
+                next: page.next,
+            })
         })
         .await
     }

@@ -90,7 +90,6 @@ impl BoardService {
                 before: page.next,
                 limit: SEARCH_ROWS.min(looked_at_max - page.looked_at),
             };
-            let rows = next.limit;
             let (text, held) = (Arc::clone(&text), Arc::clone(&permit));
             let searched = self
                 .look_up(caller, board.clone(), move |store, board| {
@@ -102,7 +101,7 @@ impl BoardService {
                 .await?;
             page.looked_at += searched.looked_at;
             page.topics.extend(searched.found);
-            page.next = searched.last.filter(|_| searched.looked_at == rows);
+            page.next = searched.next;
             if page.topics.len() > wanted.limit {
                 page.topics.truncate(wanted.limit);
                 page.next = page.topics.last().map(|topic| topic.id);
@@ -128,7 +127,7 @@ impl BoardService {
         start: &LogStart,
         place: Option<i64>,
         limit: usize,
-    ) -> Result<Result<Vec<LogRow>, ResetReason>, StoreError> {
+    ) -> Result<Result<RowPage<LogRow, (Revision, i64)>, ResetReason>, StoreError> {
         let epoch = self.follower().epoch();
         // Another history is no question for the database.
         if let Err(reason) = start.check(&epoch, Revision::ZERO, Revision::ZERO) {
@@ -169,7 +168,7 @@ impl BoardService {
         caller: &Caller,
         after: Option<BoardName>,
         limit: usize,
-    ) -> Result<Vec<Board>, StoreError> {
+    ) -> Result<RowPage<Board, String>, StoreError> {
         let visible = caller.visible();
         query(self.store(), move |store| {
             store.boards(&visible, after.as_ref(), limit)

@@ -62,6 +62,9 @@ fn all_topics_can_be_paged_through(database: Database) {
             .collect();
         assert_eq!(ids, (1..=57).rev().collect::<Vec<_>>(), "by {limit}");
     }
+    for whole in [&*format!("{TOPICS}?limit=57"), "/api/v1/boards?limit=1"] {
+        assert_eq!(next(&node.get(whole)), None, "nothing follows {whole}");
+    }
     assert_eq!(
         node.get(&format!("{TOPICS}?before=3&limit=5")).json()["topics"][0]["comment"],
         "t2"

@@ -13,7 +13,6 @@ use crate::{
     error::ApiError,
     http::{caller, rest::topic_list},
     preferences::Preferences,
-    service::IndexedBoard,
     state::AppState,
 };
 
@@ -45,25 +44,18 @@ pub async fn get_index(
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();
-    // One more row shows that there is another page.
-    let limit = BOARDS_ON_PAGE + 1;
-    let mut boards = if sought.is_empty() {
-        state.boards.index(&caller, after, limit).await?
+    let (boards, next) = if sought.is_empty() {
+        let page = state.boards.index(&caller, after, BOARDS_ON_PAGE).await?;
+        (page.rows, page.next)
     } else {
         topic_list::check_search(sought, state.rest.search_chars_max)?;
         let text = SearchText::new(sought);
-        state
-            .boards
-            .find_boards(&caller, text, BOARDS_ON_PAGE)
-            .await?
+        let found = state.boards.find_boards(&caller, text, BOARDS_ON_PAGE);
+        (found.await?, None)
     };
-    let has_more = boards.len() > BOARDS_ON_PAGE;
-    boards.truncate(BOARDS_ON_PAGE);
-    let last = boards.last().filter(|_| has_more);
-    let next = last.map(|IndexedBoard { board, .. }| &board.name);
     let reader = Preferences::of(&request);
     let page = state
         .pages
-        .index(&reader, sought, &boards, next, &Utc::now())?;
+        .index(&reader, sought, &boards, next.as_deref(), &Utc::now())?;
     answer(&request, &reader, HttpResponse::Ok(), page.into())
 }

@@ -124,9 +124,8 @@ pub async fn get_boards(
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, page.limit).await?;
-    let next = page.last_if_full(&boards);
-    let response = page.begin_answer(next.map(|last| format!("after={}", last.name)));
-    Ok(json(response, render::rest::boards(&boards)))
+    let response = page.begin_answer(boards.next.map(|last| format!("after={last}")));
+    Ok(json(response, render::rest::boards(&boards.rows)))
 }
 
 /// Answers `GET /api/v1/boards/{board}`.

@@ -100,13 +100,10 @@ pub async fn get_changes(
             _ => "the log no longer reaches back that far; begin with the list of topics",
         })
     })?;
-    let next = page.last_if_full(&entries).map(|last| {
-        let since = Cursor {
-            epoch,
-            revision: last.revision,
-        };
-        format!("since={since}&place={}", last.id)
+    let next = entries.next.map(|(revision, place)| {
+        let since = Cursor { epoch, revision };
+        format!("since={since}&place={place}")
     });
     let response = page.begin_answer(next);
-    Ok(json(response, render::rest::changes(&entries)))
+    Ok(json(response, render::rest::changes(&entries.rows)))
 }

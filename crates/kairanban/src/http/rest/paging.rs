@@ -36,12 +36,6 @@ impl<'a> PageRequest<'a> {
         }
     }
 
-    /// Returns the last row, if the page is full, so that the next one follows it. For lists whose
-    /// rows can all be read: there a page that is not full is the last one.
-    pub fn last_if_full<'r, T>(&self, rows: &'r [T]) -> Option<&'r T> {
-        rows.last().filter(|_| rows.len() == self.limit)
-    }
-
     /// Begins the answer. Says where the next page is, by the query parameters that lead to it;
     /// `None` if this is the last one.
     pub fn begin_answer(&self, next: Option<impl Display>) -> HttpResponseBuilder {

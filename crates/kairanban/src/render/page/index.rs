@@ -1,7 +1,7 @@
 //! The index of boards.
 
 use chrono::{DateTime, Utc};
-use kairanban_core::{BoardName, Topic};
+use kairanban_core::Topic;
 use minijinja::Error;
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ struct IndexContext<'a> {
     blank: String,
     boards: Vec<IndexRow>,
     /// The board behind which the next page begins.
-    next: Option<String>,
+    next: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ impl Pages {
         reader: &Preferences,
         sought: &str,
         boards: &[IndexedBoard],
-        next: Option<&BoardName>,
+        next: Option<&str>,
         now: &DateTime<Utc>,
     ) -> Result<String, Error> {
         let rows = boards
@@ -81,7 +81,7 @@ impl Pages {
             sought,
             blank,
             boards: rows.collect(),
-            next: next.map(BoardName::to_string),
+            next,
         };
         self.page("boards.html", reader, None, context)
     }
