@@ -4,7 +4,7 @@ use diesel::{prelude::*, sql_query};
 use kairanban_core::{Actor, AuditEntry, BoardName};
 
 use crate::{
-    RowPage, StoreError, classified,
+    RowPage, StoreError,
     connection::AnyConnection,
     lenient::{LossyText, Time},
     row_page::limit_of_page,
@@ -26,10 +26,7 @@ pub(crate) fn record(
         audit::board.eq(board.map(BoardName::as_str)),
         audit::subject.eq(subject),
     );
-    match connection.modify(diesel::insert_into(audit::table).values(row))? {
-        0 => Err(classified::no_row("audit")),
-        _ => Ok(()),
-    }
+    connection.modify_row("audit", diesel::insert_into(audit::table).values(row))
 }
 
 /// Reads entries, the newest first, older than `before`.

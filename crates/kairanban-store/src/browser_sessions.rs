@@ -9,7 +9,6 @@ use kairanban_core::BrowserSession;
 use crate::{
     RowPage, StoreError, classified, clock,
     connection::AnyConnection,
-    error::Refusal,
     lenient::{LossyText, Time},
     row_page::limit_of_page,
     schema::{boards, browser_sessions, tokens},
@@ -63,10 +62,8 @@ pub(crate) fn create(
         browser_sessions::created_at.eq(now.naive_utc()),
         browser_sessions::expires_at.eq(end(now, new).naive_utc()),
     );
-    match connection.modify(diesel::insert_into(browser_sessions::table).values(row))? {
-        0 => Err(classified::no_row("browser_sessions")),
-        _ => Ok(()),
-    }
+    let begun = diesel::insert_into(browser_sessions::table).values(row);
+    connection.modify_row("browser_sessions", begun)
 }
 
 /// Returns when a session ends that begins now: after its time, or with its token.
@@ -231,7 +228,7 @@ pub(crate) fn end_one(connection: &mut AnyConnection, id: i64) -> Result<(), Sto
     let row = browser_sessions::table.filter(alive);
     match connection.modify(diesel::delete(row.clone()))? {
         0 if row.count().get_result::<i64>(connection)? > 0 => {
-            Err(StoreError::Refused(Refusal::default()))
+            Err(classified::row_dropped("browser_sessions"))
         }
         0 => Err(StoreError::NoSuchSession(id)),
         _ => Ok(()),

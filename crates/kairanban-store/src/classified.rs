@@ -30,9 +30,13 @@ pub(crate) fn triggers_off() -> StoreError {
     )
 }
 
-/// Returns the error for a row of a table of ours alone that did not get in, without a word.
-pub(crate) fn no_row(table: &'static str) -> StoreError {
-    place::OwnPlace::Table(table).refused("a trigger or a rule drops it")
+/// Returns the error for a row that a statement had to touch and did not: a trigger or a rule of
+/// the `table` dropped it silently.
+pub(crate) fn row_dropped(table: &'static str) -> StoreError {
+    place::own_table(table).map_or_else(
+        || StoreError::refused(None, false),
+        |place| place.refused("a trigger or a rule drops it"),
+    )
 }
 
 /// Classifies why a transaction does not begin: nothing was written, and no write is to blame.

@@ -148,7 +148,7 @@ fn ensure_inserted(is_inserted: bool) -> Result<(), StoreError> {
     if is_inserted {
         Ok(())
     } else {
-        Err(classified::no_row("idempotency"))
+        Err(classified::row_dropped("idempotency"))
     }
 }
 

@@ -19,7 +19,6 @@ use kairanban_core::{
 use crate::{
     StoreError, classified,
     connection::AnyConnection,
-    error::Refusal,
     lenient::LossyText,
     replay,
     rows::{TopicRow, WrittenTopic, policies, topic_columns, topics_by_id},
@@ -188,7 +187,7 @@ pub(crate) fn delete_topic(
     match connection.modify(diesel::delete(row))? {
         0 => Err(why_not(connection, board, id, expected)?),
         // It could not be restored.
-        _ if !is_kept => Err(classified::no_row("deleted_topics")),
+        _ if !is_kept => Err(classified::row_dropped("deleted_topics")),
         _ => Ok(()),
     }
 }
@@ -213,7 +212,7 @@ fn why_not(
 ) -> Result<StoreError, StoreError> {
     match topic(connection, board, id) {
         Ok(topic) if expected.is_none_or(|expected| expected == topic.revision) => {
-            Ok(StoreError::Refused(Refusal::default()))
+            Ok(classified::row_dropped("topics"))
         }
         Ok(_) => Ok(StoreError::Changed(id)),
         Err(error @ StoreError::NoSuchTopic(_)) => Ok(error),

@@ -10,7 +10,7 @@ use diesel::{
 use kairanban_core::BoardName;
 
 use crate::{
-    StoreError, browser_sessions, classified,
+    StoreError, browser_sessions,
     connection::AnyConnection,
     lenient::{AnyNumber, Time},
     repository,
@@ -72,10 +72,7 @@ pub(crate) fn create(
         tickets::board_id.eq(board_id.0),
         tickets::session_id.eq(session),
     );
-    match connection.modify(diesel::insert_into(tickets::table).values(row))? {
-        0 => Err(classified::no_row("tickets")),
-        _ => Ok(()),
-    }
+    connection.modify_row("tickets", diesel::insert_into(tickets::table).values(row))
 }
 
 /// Returns how long it takes until the first ticket of a token expires, if none is used meanwhile.

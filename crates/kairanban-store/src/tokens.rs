@@ -7,9 +7,8 @@ use diesel::prelude::*;
 use kairanban_core::{BoardName, Scope, Token, TokenName};
 
 use crate::{
-    RowPage, StoreError,
+    RowPage, StoreError, classified,
     connection::AnyConnection,
-    error::Refusal,
     lenient::{self, LossyText, Time},
     repository,
     row_page::limit_of_page,
@@ -180,12 +179,10 @@ pub(crate) fn create(
         tokens::board_id.eq(board_id.map(|id| id.0)),
         tokens::expires_at.eq(new.expires_at.map(|at| at.naive_utc())),
     );
-    let created = connection.modify_returning(
-        diesel::insert_into(tokens::table)
-            .values(row)
-            .returning(tokens::id),
-    )?;
-    created.ok_or_else(|| StoreError::Refused(Refusal::default()))
+    let created = diesel::insert_into(tokens::table)
+        .values(row)
+        .returning(tokens::id);
+    connection.insert_row("tokens", created)
 }
 
 /// Finds tokens by their secrets, in the order of these; expired and revoked ones, too; and the
@@ -288,7 +285,7 @@ pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), Stor
     let now = connection.now();
     match connection.modify(diesel::update(row).set(tokens::revoked_at.eq(now.nullable())))? {
         0 if row.count().get_result::<i64>(connection)? > 0 => {
-            Err(StoreError::Refused(Refusal::default()))
+            Err(classified::row_dropped("tokens"))
         }
         0 => Err(StoreError::NoSuchToken(id)),
         _ => Ok(()),

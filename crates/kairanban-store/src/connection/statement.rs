@@ -31,6 +31,28 @@ impl AnyConnection {
         }
     }
 
+    /// Runs a statement that has to touch a row of `table`, or fails if it touched none.
+    pub(crate) fn modify_row(
+        &mut self,
+        table: &'static str,
+        statement: impl Modification,
+    ) -> Result<(), StoreError> {
+        match self.modify(statement)? {
+            0 => Err(classified::row_dropped(table)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a statement that has to insert a row into `table`, and returns its id.
+    pub(crate) fn insert_row(
+        &mut self,
+        table: &'static str,
+        statement: impl Modification,
+    ) -> Result<i64, StoreError> {
+        self.modify_returning(statement)?
+            .ok_or_else(|| classified::row_dropped(table))
+    }
+
     /// Checks that writing works here, within a write that is to be rolled back.
     pub(crate) fn check_writing(&mut self) -> Result<(), StoreError> {
         self.check_rows_are_seen()?;

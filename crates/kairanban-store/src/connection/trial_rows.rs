@@ -4,7 +4,7 @@
 use diesel::{RunQueryDsl as _, sql_query};
 
 use super::AnyConnection;
-use crate::{StoreError, classified::no_row, sql::Number};
+use crate::{StoreError, sql::Number};
 
 /// What no key, digest or id that is in use can be.
 const KEY: &str = "kairanban finds out whether it can write";
@@ -55,9 +55,8 @@ pub(super) fn check_rows(connection: &mut AnyConnection) -> Result<(), StoreErro
             continue;
         }
         let statement = format!("INSERT INTO {table} {row}");
-        match connection.modify(sql_query(statement)) {
-            Ok(0) => return Err(no_row(table)),
-            Err(StoreError::Refused(_)) | Ok(_) => {}
+        match connection.modify_row(table, sql_query(statement)) {
+            Err(StoreError::Refused(_)) | Ok(()) => {}
             Err(error) => return Err(error),
         }
     }

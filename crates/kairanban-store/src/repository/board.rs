@@ -15,7 +15,6 @@ use kairanban_core::{
 use crate::{
     RowPage, StoreError,
     connection::{AnyConnection, MultiBackend},
-    error::Refusal,
     identity,
     lenient::LossyText,
     row_page::limit_of_page,
@@ -262,14 +261,10 @@ pub(crate) fn create_board(
                 boards::read.eq(wanted.read.unwrap_or_default().as_str()),
                 boards::post.eq(wanted.post.unwrap_or_default().as_str()),
             );
-            let created = connection.modify_returning(
-                diesel::insert_into(boards::table)
-                    .values(row)
-                    .returning(boards::id),
-            )?;
-            created
-                .map(BoardId)
-                .ok_or_else(|| StoreError::Refused(Refusal::default()))
+            let created = diesel::insert_into(boards::table)
+                .values(row)
+                .returning(boards::id);
+            connection.insert_row("boards", created).map(BoardId)
         }
         Err(error) => Err(error),
     }
@@ -301,17 +296,8 @@ pub(crate) fn update_board(
         boards::post.eq(post.as_str()),
     );
     let id = board_id(connection, name)?;
-    touched(connection.modify(diesel::update(row).set(set))?)?;
+    connection.modify_row("boards", diesel::update(row).set(set))?;
     Ok(Some(id))
-}
-
-/// Refuses a statement that touched no row although it had to: a trigger dropped it silently.
-fn touched(rows: usize) -> Result<(), StoreError> {
-    if rows > 0 {
-        Ok(())
-    } else {
-        Err(StoreError::Refused(Refusal::default()))
-    }
 }
 
 /// Deletes a board with its topics. Returns the id that it had.
@@ -320,7 +306,8 @@ pub(crate) fn delete_board(
     name: &BoardName,
 ) -> Result<BoardId, StoreError> {
     let id = board_id(connection, name)?;
-    touched(connection.modify(diesel::delete(boards::table.filter(boards::id.eq(id.0))))?)?;
+    let row = boards::table.filter(boards::id.eq(id.0));
+    connection.modify_row("boards", diesel::delete(row))?;
     Ok(id)
 }
 

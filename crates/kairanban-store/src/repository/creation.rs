@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::board::board_policies;
 use crate::{
-    StoreError,
+    StoreError, classified,
     connection::AnyConnection,
     error::Refusal,
     idempotency,
@@ -72,7 +72,11 @@ pub(crate) fn create_topics(
         .into_iter()
         .map(|decision| match decision? {
             Decision::Found(id) => Ok(Created::Earlier(id)),
-            Decision::Create(_) => ids.next().flatten().map(Created::New).ok_or_else(dropped),
+            Decision::Create(_) => {
+                let id = ids.next().flatten();
+                id.map(Created::New)
+                    .ok_or_else(|| classified::row_dropped("topics"))
+            }
         })
         .collect())
 }
@@ -312,11 +316,7 @@ fn insert_checked(
     let statement = diesel::insert_into(topics::table)
         .values(columns(connection, board, &creation.topic))
         .returning(topics::id);
-    let id = TopicId(
-        connection
-            .modify_returning(statement)?
-            .ok_or_else(dropped)?,
-    );
+    let id = TopicId(connection.insert_row("topics", statement)?);
     if let Some(key) = &creation.key {
         idempotency::insert_checked(connection, (board, key, &creation.topic, id))?;
     }
@@ -346,9 +346,4 @@ fn insert_together(
             )),
         })
         .collect()
-}
-
-/// Returns the error for a row that a trigger dropped silently.
-fn dropped() -> StoreError {
-    StoreError::refused(None, false)
 }

@@ -7,10 +7,9 @@ use kairanban_core::{BoardId, BoardName, Revision, TopicId};
 
 use super::{board_id, is_topic};
 use crate::{
-    StoreError,
+    StoreError, classified,
     clock::DatabaseTime,
     connection::AnyConnection,
-    error::Refusal,
     schema::{deleted_topics as kept, topics},
     sql::BATCH,
 };
@@ -106,7 +105,7 @@ fn why_not_put_back(
     let is_kept = kept::id.eq(id.0).and(is_restorable(connection.ago(within)));
     let found: i64 = kept::table.filter(is_kept).count().get_result(connection)?;
     Ok(if found > 0 {
-        StoreError::Refused(Refusal::default())
+        classified::row_dropped("topics")
     } else {
         StoreError::NoSuchTopic(id)
     })
