@@ -167,13 +167,8 @@ pub enum FaultKind {
     /// A rule of the owner's takes the place of a statement.
     #[error("a rule takes the place of what is written; as the owner of the table, drop it: ")]
     Rule,
-    /// A trigger of the owner's keeps what is written from being recorded.
-    #[error(
-        "a trigger that is not kairanban's is on a table that is kairanban's alone; as the owner \
-         of the table, drop it: "
-    )]
-    ForeignTrigger,
-    /// What is ours alone, a table or a function, refuses what a server writes.
+    /// What is ours alone, a table or a function, refuses what a server writes, or a trigger of
+    /// others on such a table keeps it from being recorded.
     #[error(
         "the schema is not as `kairanban migrate` makes it, as the owner of the tables undo what \
          was changed: "
@@ -188,11 +183,6 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Returns whether a table or a function that is ours alone is at fault.
-    pub(crate) const fn is_of_our_schema(self) -> bool {
-        matches!(self, Self::Schema | Self::ForeignTrigger)
-    }
-
     /// Returns whether others cause it, who may be gone in a moment.
     pub(crate) const fn passes(self) -> bool {
         matches!(self, Self::Busy | Self::Locked)
@@ -210,6 +200,16 @@ impl StoreError {
             kind,
             text: text.into(),
         })
+    }
+
+    /// Creates the error for triggers of others on tables that are ours alone, with what drops
+    /// them.
+    pub(crate) fn foreign_triggers(remedy: &str) -> Self {
+        let text = format!(
+            "drop the triggers that are not kairanban's from tables that are kairanban's alone: \
+             {remedy}"
+        );
+        Self::fault(FaultKind::Schema, text)
     }
 
     /// Creates the error for what a row, or a trigger of the owner's own, does wrong. An empty
@@ -323,8 +323,7 @@ impl StoreError {
         match self {
             Self::Fault(fault) => {
                 !fault.kind.passes()
-                    && !matches!(fault.kind, FaultKind::TriggersOff)
-                    && !fault.kind.is_of_our_schema()
+                    && !matches!(fault.kind, FaultKind::TriggersOff | FaultKind::Schema)
             }
             other => matches!(
                 other,

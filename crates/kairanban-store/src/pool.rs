@@ -23,7 +23,7 @@ pub(crate) use self::{
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
-    error::Fault,
+    error::{Fault, FaultKind},
     sqlite_files::{FileMark, SqliteFiles, is_open_on},
 };
 
@@ -163,7 +163,7 @@ impl Pool {
     /// Notes why a write failed that is not the writer's own: whether others fail by it, too, is
     /// for the writer to check.
     pub(crate) fn note(&self, fault: &Fault) {
-        if fault.kind.is_of_our_schema() {
+        if fault.kind == FaultKind::Schema {
             tracing::error!(reason = %fault, "a write does not work");
             self.write_failed.store(true, Ordering::Relaxed);
         }

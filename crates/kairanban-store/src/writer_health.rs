@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::StoreError;
+use crate::{StoreError, error::FaultKind};
 
 /// Writes that cannot be done for longer than this are a fault of the database, and not only of
 /// some of them.
@@ -82,7 +82,7 @@ impl WriterHealth {
     /// out.
     pub(crate) fn record_write(&self, kind: &'static str, error: &StoreError) {
         match error {
-            StoreError::Fault(fault) if fault.kind.is_of_our_schema() => {
+            StoreError::Fault(fault) if fault.kind == FaultKind::Schema => {
                 self.set_failing(kind, fault.to_string());
             }
             StoreError::Fault(fault) if !fault.kind.passes() => {

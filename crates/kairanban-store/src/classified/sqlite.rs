@@ -120,7 +120,7 @@ fn foreign_trigger(
         .bind::<Text, _>(sentence.map(literal).unwrap_or_default())
         .load(connection);
     let found = found.ok()?.pop()?.dropped;
-    (!found.is_empty()).then(|| StoreError::fault(FaultKind::ForeignTrigger, found))
+    (!found.is_empty()).then(|| StoreError::foreign_triggers(&found))
 }
 
 #[derive(QueryableByName)]

@@ -139,7 +139,7 @@ fn in_the_way(
     );
     let found: String = diesel::select(diesel::dsl::sql::<Text>(&query)).get_result(connection)?;
     Ok(match (found.is_empty(), said) {
-        (false, _) => StoreError::fault(FaultKind::ForeignTrigger, found),
+        (false, _) => StoreError::foreign_triggers(&found),
         (true, Some(said)) => StoreError::fault(FaultKind::TriggersOff, said),
         (true, None) => triggers_off(),
     })
