@@ -101,12 +101,12 @@ pub(crate) enum WriteOutcome {
 
 /// What a write did, and what of that the log has to show.
 #[derive(Clone, Debug)]
-pub(crate) struct Written {
+pub(crate) struct WriteEffect {
     pub(crate) outcome: WriteOutcome,
     pub(crate) changed: Changed,
 }
 
-impl Written {
+impl WriteEffect {
     const fn new(outcome: WriteOutcome, changed: Changed) -> Self {
         Self { outcome, changed }
     }
@@ -134,7 +134,7 @@ impl Written {
     }
 }
 
-impl From<Created> for Written {
+impl From<Created> for WriteEffect {
     fn from(created: Created) -> Self {
         match created {
             Created::New(id) => Self::topic(id),
@@ -152,7 +152,7 @@ pub(crate) enum WriteTarget {
     Key(BoardName, IdempotencyKey),
 }
 
-type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<Written, StoreError> + 'c>;
+type Run<'c> = Box<dyn FnOnce(&mut AnyConnection) -> Result<WriteEffect, StoreError> + 'c>;
 
 /// A row of the table of commands: what a command is called, what it changes, and how it runs.
 pub(crate) struct CommandRow<'c> {
@@ -182,7 +182,7 @@ impl AdminCommand {
                 condition,
             } => CommandRow::new("topic.update", move |connection| {
                 repository::update_topic(connection, board, *id, edit, condition)
-                    .map(|before| Written::edited_topic(*id, before))
+                    .map(|before| WriteEffect::edited_topic(*id, before))
             })
             .on_topic(board, *id),
             Self::DeleteTopic {
@@ -190,14 +190,15 @@ impl AdminCommand {
                 id,
                 condition,
             } => CommandRow::new("topic.delete", move |connection| {
-                repository::delete_topic(connection, board, *id, condition)
-                    .map(|()| Written::new(WriteOutcome::Deleted, Written::topic(*id).changed))
+                repository::delete_topic(connection, board, *id, condition).map(|()| {
+                    WriteEffect::new(WriteOutcome::Deleted, WriteEffect::topic(*id).changed)
+                })
             })
             .on_topic(board, *id),
             Self::RestoreTopic { board, id, within } => {
                 CommandRow::new("topic.restore", move |connection| {
                     repository::restore_topic(connection, board, *id, *within)
-                        .map(|()| Written::topic(*id))
+                        .map(|()| WriteEffect::topic(*id))
                 })
                 .on_topic(board, *id)
                 .reruns_on_conflict()
@@ -205,7 +206,7 @@ impl AdminCommand {
             Self::CreateBoard { board, wanted } => {
                 CommandRow::new("board.create", move |connection| {
                     repository::create_board(connection, board, wanted)
-                        .map(|id| Written::board(board, Some(id)))
+                        .map(|id| WriteEffect::board(board, Some(id)))
                 })
                 .on_board(board)
                 .reruns_on_conflict()
@@ -213,30 +214,30 @@ impl AdminCommand {
             Self::UpdateBoard { board, edit } => {
                 CommandRow::new("board.update", move |connection| {
                     repository::update_board(connection, board, edit)
-                        .map(|changed| Written::board(board, changed))
+                        .map(|changed| WriteEffect::board(board, changed))
                 })
                 .on_board(board)
             }
             Self::DeleteBoard { board } => CommandRow::new("board.delete", move |connection| {
                 repository::delete_board(connection, board)
-                    .map(|id| Written::new(WriteOutcome::Deleted, Changed::Board(id)))
+                    .map(|id| WriteEffect::new(WriteOutcome::Deleted, Changed::Board(id)))
             })
             .on_board(board),
             Self::CreateToken { new, secret } => {
                 CommandRow::new("token.create", move |connection| {
                     tokens::create(connection, new, secret)
-                        .map(|id| Written::new(WriteOutcome::Token(id), Changed::Token))
+                        .map(|id| WriteEffect::new(WriteOutcome::Token(id), Changed::Token))
                 })
                 .for_board(new.board.as_ref())
                 .reruns_on_conflict()
             }
             Self::RevokeToken { id } => CommandRow::new("token.revoke", move |connection| {
                 tokens::revoke(connection, *id)?;
-                browser_sessions::end_of_token(connection, *id).map(|()| Written::ended())
+                browser_sessions::end_of_token(connection, *id).map(|()| WriteEffect::ended())
             })
             .about(*id),
             Self::EndSession { id } => CommandRow::new("session.end", move |connection| {
-                browser_sessions::end_one(connection, *id).map(|()| Written::ended())
+                browser_sessions::end_one(connection, *id).map(|()| WriteEffect::ended())
             })
             .about(*id),
         }
@@ -247,7 +248,7 @@ impl AdminCommand {
         &self,
         connection: &mut AnyConnection,
         actor: &Actor,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteEffect, StoreError> {
         let row = self.row();
         let written = (row.run)(connection)?;
         let subject = row.subject.or(match &written.outcome {
@@ -263,7 +264,7 @@ impl AdminCommand {
 impl<'c> CommandRow<'c> {
     fn new(
         action: &'static str,
-        run: impl FnOnce(&mut AnyConnection) -> Result<Written, StoreError> + 'c,
+        run: impl FnOnce(&mut AnyConnection) -> Result<WriteEffect, StoreError> + 'c,
     ) -> Self {
         Self {
             action,

@@ -19,7 +19,7 @@ use diesel::Connection as _;
 use self::{one_by_one::one_by_one, read_back::read_back};
 use crate::{
     Creation, StoreError,
-    admin::Written,
+    admin::WriteEffect,
     connection::{AnyConnection, Patience},
     error::Refusal,
     pool::Session,
@@ -166,16 +166,16 @@ pub(crate) fn check_session(session: &mut Session) -> GroupOutcome {
     GroupOutcome::of_check(session.check_writable())
 }
 
-/// The outcome of one write of a group, before the revision is drawn.
-type RunResult = Result<Written, StoreError>;
-
 /// Commits writes as one transaction.
 fn commit_writes(
     session: &mut Session,
     writes: &[&Write],
     patience: Duration,
     bounds: GroupBounds,
-    run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
+    run: impl FnOnce(
+        &mut AnyConnection,
+        &[&Write],
+    ) -> Result<Vec<Result<WriteEffect, StoreError>>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
     let mut tx = WriteTx::on_session(session, bounds.patience(patience))?;
@@ -206,7 +206,7 @@ fn run_all(
     connection: &mut AnyConnection,
     writes: &[&Write],
     has_retry: bool,
-) -> Result<Vec<RunResult>, StoreError> {
+) -> Result<Vec<Result<WriteEffect, StoreError>>, StoreError> {
     if let ([fresh @ .., retry], true) = (writes, has_retry && writes.len() > 1) {
         let mut outcomes = run_all(connection, fresh, false)?;
         outcomes.push(alone(connection, retry)?);
@@ -223,7 +223,7 @@ fn run_all(
         // Without neighbours to save it needs no savepoint, which costs two round trips.
         return Ok(repository::create_topics(connection, &[only])?
             .into_iter()
-            .map(|created| created.map(Written::from))
+            .map(|created| created.map(WriteEffect::from))
             .collect());
     }
     let mut created = create(connection, &creations)?.into_iter();
@@ -232,7 +232,7 @@ fn run_all(
         .map(|write| match write {
             Write::CreateTopic(_) => created.next().map_or_else(
                 || Err(StoreError::Internal("a topic has no outcome".to_owned())),
-                |created| Ok(created.map(Written::from)),
+                |created| Ok(created.map(WriteEffect::from)),
             ),
             Write::Administer { .. } => alone(connection, write),
         })
@@ -268,7 +268,10 @@ fn create(
 
 /// Runs one write under a savepoint. What is wrong with the write is its own outcome; what is
 /// wrong with the database ends the group.
-fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, StoreError> {
+fn alone(
+    connection: &mut AnyConnection,
+    write: &Write,
+) -> Result<Result<WriteEffect, StoreError>, StoreError> {
     let outcome = match savepoint(connection, |connection| run(connection, write)) {
         // Another program was quicker, and now what it did is there.
         Err(StoreError::Refused(Refusal { conflict: true, .. })) if write.reruns_on_conflict() => {
@@ -294,11 +297,11 @@ fn alone(connection: &mut AnyConnection, write: &Write) -> Result<RunResult, Sto
     }
 }
 
-fn run(connection: &mut AnyConnection, write: &Write) -> RunResult {
+fn run(connection: &mut AnyConnection, write: &Write) -> Result<WriteEffect, StoreError> {
     match write {
         Write::Administer { actor, command } => command.run(connection, actor),
         Write::CreateTopic(creation) => {
-            repository::create_one(connection, creation).map(Written::from)
+            repository::create_one(connection, creation).map(WriteEffect::from)
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{GroupBounds, GroupOutcome, RunResult, check_within, commit_writes, run};
+use super::{GroupBounds, GroupOutcome, check_within, commit_writes, run};
 use crate::{
     StoreError,
+    admin::WriteEffect,
     connection::AnyConnection,
     error::{Fault, FaultKind},
     pool::Session,
@@ -137,7 +138,7 @@ fn commit_one(
 fn run_each(
     connection: &mut AnyConnection,
     writes: &[&Write],
-) -> Result<Vec<RunResult>, StoreError> {
+) -> Result<Vec<Result<WriteEffect, StoreError>>, StoreError> {
     let outcomes = writes
         .iter()
         .map(|write| run(connection, write))

@@ -5,10 +5,9 @@ use std::time::Instant;
 use diesel::prelude::*;
 use kairanban_core::{ChangeKind, Revision, TopicId};
 
-use super::RunResult;
 use crate::{
     StoreError,
-    admin::{WriteOutcome, Written},
+    admin::{WriteEffect, WriteOutcome},
     change_log,
     connection::AnyConnection,
     error::Refusal,
@@ -22,21 +21,18 @@ use crate::{
     write::{Committed, CreatedTopic, Write, WriteAnswer, WriteResult},
 };
 
-/// The outcome of one write.
-type OneOutcome = Result<WriteOutcome, StoreError>;
-
 /// Reads back what was written, and turns it into the answers and the report of the commit.
 pub(super) fn read_back(
     connection: &mut AnyConnection,
     writes: &[&Write],
-    written: Vec<RunResult>,
+    written: Vec<Result<WriteEffect, StoreError>>,
     stamp: Option<Stamp>,
     began: Instant,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
-    let (outcomes, changed): (Vec<OneOutcome>, Vec<_>) = written
+    let (outcomes, changed): (Vec<Result<WriteOutcome, StoreError>>, Vec<_>) = written
         .into_iter()
         .map(|written| match written {
-            Ok(Written { outcome, changed }) => (Ok(outcome), changed),
+            Ok(WriteEffect { outcome, changed }) => (Ok(outcome), changed),
             Err(error) => (Err(error), Changed::Nothing),
         })
         .unzip();
@@ -80,7 +76,7 @@ pub(super) fn read_back(
 }
 
 /// Returns the topic that a write was about.
-const fn topic_id(outcome: &OneOutcome) -> Option<TopicId> {
+const fn topic_id(outcome: &Result<WriteOutcome, StoreError>) -> Option<TopicId> {
     if let Ok(WriteOutcome::Topic(id) | WriteOutcome::Earlier(id)) = outcome {
         Some(*id)
     } else {
@@ -98,7 +94,7 @@ const fn topic_id(outcome: &OneOutcome) -> Option<TopicId> {
 fn ensure_creations_stay(
     connection: &mut AnyConnection,
     writes: &[&Write],
-    outcomes: &[OneOutcome],
+    outcomes: &[Result<WriteOutcome, StoreError>],
     topics: &[WrittenTopic],
     stamp: Option<&Stamp>,
 ) -> Result<(), StoreError> {
@@ -147,7 +143,7 @@ fn has_other_topics(
 /// anything else, and no trigger of another program did more.
 fn created(
     writes: &[&Write],
-    outcomes: &[OneOutcome],
+    outcomes: &[Result<WriteOutcome, StoreError>],
     topics: &[WrittenTopic],
     stamp: &Stamp,
 ) -> Option<Vec<CreatedTopic>> {
@@ -175,7 +171,7 @@ fn created(
 fn answer(
     connection: &mut AnyConnection,
     write: &Write,
-    outcome: OneOutcome,
+    outcome: Result<WriteOutcome, StoreError>,
     topics: &[WrittenTopic],
 ) -> WriteAnswer {
     match outcome? {

@@ -8,7 +8,7 @@ use super::Store;
 use crate::{
     AdminCommand, FoundToken, NewSession, NewTicket, NewToken, RowPage, Secret, StoreError,
     TicketTimes, TokenKey,
-    admin::{WriteOutcome, Written},
+    admin::{WriteEffect, WriteOutcome},
     browser_sessions,
     connection::AnyConnection,
     logged::{self, Changed},
@@ -164,7 +164,7 @@ impl Store {
 
     fn at_the_terminal(&self, command: &AdminCommand) -> Result<WriteOutcome, StoreError> {
         self.announced(|connection| {
-            let Written { outcome, changed } = command.run(connection, &Actor::terminal())?;
+            let WriteEffect { outcome, changed } = command.run(connection, &Actor::terminal())?;
             Ok((outcome, changed))
         })
     }
