@@ -198,14 +198,14 @@ pub(crate) fn record_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<
 /// Reads the sessions that are alive, in the order of their ids, after one of them.
 pub(crate) fn list(
     connection: &mut AnyConnection,
-    after: i64,
+    after_id: i64,
     limit: usize,
 ) -> Result<RowPage<BrowserSession>, StoreError> {
     let lasts = tokens::expires_at
         .is_null()
         .or(tokens::expires_at.gt(connection.now().nullable()));
     let rows: Vec<SessionRow> = with_tokens!(connection)
-        .filter(browser_sessions::id.gt(after))
+        .filter(browser_sessions::id.gt(after_id))
         .filter(browser_sessions::expires_at.gt(connection.now()))
         .filter(tokens::revoked_at.is_null())
         .filter(lasts)

@@ -191,17 +191,17 @@ impl Store {
     }
 
     /// Reads the boards that are `visible`, in the order of their names: at most `limit`, those
-    /// after the name `after`, or the first ones.
+    /// after the name `after_name`, or the first ones.
     ///
     /// # Errors
     /// If the database is away.
     pub fn boards(
         &self,
         visible: &Visible,
-        after: Option<&BoardName>,
+        after_name: Option<&BoardName>,
         limit: usize,
     ) -> Result<RowPage<Board, String>, StoreError> {
-        self.with(|connection| repository::boards(connection, visible, after, limit))
+        self.with(|connection| repository::boards(connection, visible, after_name, limit))
     }
 
     /// Reads the policies of a board, for a caller whose token has `scope` there.

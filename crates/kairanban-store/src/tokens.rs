@@ -243,12 +243,12 @@ pub(crate) fn record_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<
 /// Reads tokens in the order of their ids, after one of them.
 pub(crate) fn list(
     connection: &mut AnyConnection,
-    after: i64,
+    after_id: i64,
     limit: usize,
 ) -> Result<RowPage<Token>, StoreError> {
     let rows: Vec<TokenRow> = tokens::table
         .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
-        .filter(tokens::id.gt(after))
+        .filter(tokens::id.gt(after_id))
         .order(tokens::id)
         .limit(limit_of_page(limit))
         .select(columns())

@@ -170,11 +170,11 @@ pub(super) fn visible_boards(
 pub(crate) fn boards(
     connection: &mut AnyConnection,
     visible: &Visible,
-    after: Option<&BoardName>,
+    after_name: Option<&BoardName>,
     limit: usize,
 ) -> Result<RowPage<Board, String>, StoreError> {
     let query = visible_boards(connection, visible)
-        .filter(boards::name.gt(after.map_or("", BoardName::as_str)));
+        .filter(boards::name.gt(after_name.map_or("", BoardName::as_str)));
     let rows: Vec<BoardRow> = query
         .order(boards::name)
         .limit(limit_of_page(limit))

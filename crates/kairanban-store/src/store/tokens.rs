@@ -53,12 +53,12 @@ impl Store {
     }
 
     /// Reads tokens in the order of their ids: at most `limit`, expired and revoked ones, too, with
-    /// ids greater than `after`.
+    /// ids greater than `after_id`.
     ///
     /// # Errors
     /// If the database is away.
-    pub fn tokens(&self, after: i64, limit: usize) -> Result<RowPage<Token>, StoreError> {
-        self.with(|connection| tokens::list(connection, after, limit))
+    pub fn tokens(&self, after_id: i64, limit: usize) -> Result<RowPage<Token>, StoreError> {
+        self.with(|connection| tokens::list(connection, after_id, limit))
     }
 
     /// Reads tokens by their ids, in no particular order. Those that are gone are left out.
@@ -141,16 +141,16 @@ impl Store {
     }
 
     /// Reads the sessions that are alive, in the order of their ids: at most `limit`, with ids
-    /// greater than `after`.
+    /// greater than `after_id`.
     ///
     /// # Errors
     /// If the database is away.
     pub fn sessions(
         &self,
-        after: i64,
+        after_id: i64,
         limit: usize,
     ) -> Result<RowPage<BrowserSession>, StoreError> {
-        self.with(|connection| browser_sessions::list(connection, after, limit))
+        self.with(|connection| browser_sessions::list(connection, after_id, limit))
     }
 
     /// Revokes a token, from the server's own terminal.

@@ -58,19 +58,19 @@ impl BoardService {
     }
 
     /// Reads boards that the caller may read with the newest topic of each, in the order of their
-    /// names, from behind `after`.
+    /// names, from behind `after_name`.
     ///
     /// # Errors
     /// If the database is away.
     pub async fn index(
         &self,
         caller: &Caller,
-        after: Option<BoardName>,
+        after_name: Option<BoardName>,
         limit: usize,
     ) -> Result<RowPage<IndexedBoard, String>, StoreError> {
         let visible = caller.visible();
         query(self.store(), move |store| {
-            let page = store.boards(&visible, after.as_ref(), limit)?;
+            let page = store.boards(&visible, after_name.as_ref(), limit)?;
             Ok(RowPage {
                 rows: indexed(store, page.rows)?,
                 next: page.next,

@@ -159,34 +159,34 @@ impl BoardService {
             .await
     }
 
-    /// Reads boards that the caller may read, in the order of their names, after `after`.
+    /// Reads boards that the caller may read, in the order of their names, after `after_name`.
     ///
     /// # Errors
     /// If the database is away.
     pub async fn boards(
         &self,
         caller: &Caller,
-        after: Option<BoardName>,
+        after_name: Option<BoardName>,
         limit: usize,
     ) -> Result<RowPage<Board, String>, StoreError> {
         let visible = caller.visible();
         query(self.store(), move |store| {
-            store.boards(&visible, after.as_ref(), limit)
+            store.boards(&visible, after_name.as_ref(), limit)
         })
         .await
     }
 
-    /// Reads tokens in the order of their ids, after `after`.
+    /// Reads tokens in the order of their ids, after `after_id`.
     ///
     /// # Errors
     /// If the database is away.
     pub async fn tokens(
         &self,
         _: &Administrator,
-        after: i64,
+        after_id: i64,
         limit: usize,
     ) -> Result<RowPage<Token>, StoreError> {
-        query(self.store(), move |store| store.tokens(after, limit)).await
+        query(self.store(), move |store| store.tokens(after_id, limit)).await
     }
 
     /// Reads a token by its id.
@@ -203,17 +203,17 @@ impl BoardService {
         .await
     }
 
-    /// Reads the sessions of browsers that are alive, in the order of their ids, after `after`.
+    /// Reads the sessions of browsers that are alive, in the order of their ids, after `after_id`.
     ///
     /// # Errors
     /// If the database is away.
     pub async fn sessions(
         &self,
         _: &Administrator,
-        after: i64,
+        after_id: i64,
         limit: usize,
     ) -> Result<RowPage<BrowserSession>, StoreError> {
-        query(self.store(), move |store| store.sessions(after, limit)).await
+        query(self.store(), move |store| store.sessions(after_id, limit)).await
     }
 
     /// Reads the database's clock.

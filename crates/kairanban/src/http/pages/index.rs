@@ -5,13 +5,16 @@ use actix_web::{
     web::{Data, Query},
 };
 use chrono::Utc;
-use kairanban_core::{BoardName, SearchText};
+use kairanban_core::SearchText;
 use serde::Deserialize;
 
 use super::answer;
 use crate::{
     error::ApiError,
-    http::{caller, rest::topic_list},
+    http::{
+        caller,
+        rest::{boards, topic_list},
+    },
     preferences::Preferences,
     state::AppState,
 };
@@ -37,15 +40,13 @@ pub async fn get_index(
     state: Data<AppState>,
     query: Query<IndexQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let after = query.after.as_deref().map(str::parse::<BoardName>);
-    let after = after
-        .transpose()
-        .map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))?;
+    let after_name = boards::after_name(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();
     let (boards, next) = if sought.is_empty() {
-        let page = state.boards.index(&caller, after, BOARDS_ON_PAGE).await?;
+        let boards = state.boards.index(&caller, after_name, BOARDS_ON_PAGE);
+        let page = boards.await?;
         (page.rows, page.next)
     } else {
         topic_list::check_search(sought, state.rest.search_chars_max)?;

@@ -94,6 +94,12 @@ fn edit(
     }
 }
 
+/// Reads the name of the board that a page begins behind.
+pub(in crate::http) fn after_name(name: Option<&str>) -> Result<Option<BoardName>, ApiError> {
+    let name = name.map(str::parse).transpose();
+    name.map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))
+}
+
 /// Answers `GET /api/v1/boards`, by name.
 ///
 /// # Errors
@@ -114,16 +120,10 @@ pub async fn get_boards(
     query: Query<BoardsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let page = PageRequest::new(&request, &state, query.limit)?;
-    let after = query
-        .after
-        .as_deref()
-        .map(str::parse::<BoardName>)
-        .transpose();
-    let after =
-        after.map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))?;
+    let after_name = after_name(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
-    let boards = state.boards.boards(&caller, after, page.limit).await?;
+    let boards = state.boards.boards(&caller, after_name, page.limit).await?;
     let response = page.begin_answer(boards.next.map(|last| format!("after={last}")));
     Ok(json(response, render::rest::boards(&boards.rows)))
 }

@@ -54,10 +54,10 @@ pub async fn get_sessions(
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
     let page = PageRequest::new(&request, &state, query.limit)?;
-    let after = check_id("after", query.after, 0, "a session")?.unwrap_or(0);
+    let after_id = check_id("after", query.after, 0, "a session")?.unwrap_or(0);
     let sessions = state
         .boards
-        .sessions(&administrator, after, page.limit)
+        .sessions(&administrator, after_id, page.limit)
         .await?;
     let response = page.begin_answer(sessions.next.map(|last| format!("after={last}")));
     Ok(no_store_json(

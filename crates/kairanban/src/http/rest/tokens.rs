@@ -120,10 +120,10 @@ pub async fn get_tokens(
     let administrator = caller::administrator(&request, &state).await?;
     state.count_read(&request)?;
     let page = PageRequest::new(&request, &state, query.limit)?;
-    let after = check_id("after", query.after, 0, "a token")?.unwrap_or(0);
+    let after_id = check_id("after", query.after, 0, "a token")?.unwrap_or(0);
     let tokens = state
         .boards
-        .tokens(&administrator, after, page.limit)
+        .tokens(&administrator, after_id, page.limit)
         .await?;
     let response = page.begin_answer(tokens.next.map(|last| format!("after={last}")));
     Ok(no_store_json(response, render::rest::tokens(&tokens.rows)))
