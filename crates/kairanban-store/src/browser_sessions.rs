@@ -1,6 +1,6 @@
 //! Sessions of browsers: each stands for a token, until it ends or the token does.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -14,7 +14,7 @@ use crate::{
     schema::{boards, browser_sessions, tokens},
     secret::{Secret, digest},
     sql::{BATCH, row_limit},
-    tokens::{FoundSession, FoundToken, TokenRow, columns, is_use_due},
+    tokens::{FoundBySecret, FoundSession, FoundToken, TokenRow, columns, load_by_digest},
 };
 
 /// No session lasts longer, and no calendar of a database ends before.
@@ -127,49 +127,19 @@ macro_rules! with_tokens {
     };
 }
 
-/// What was found by secrets, in the order of these, and the sessions and tokens whose use is worth
-/// noting.
-#[derive(Default)]
-pub(crate) struct FoundSessions {
-    pub(crate) each: Vec<Option<FoundToken>>,
-    pub(crate) used: Vec<i64>,
-    pub(crate) used_tokens: Vec<i64>,
-}
-
-/// Finds sessions by their secrets, ended ones, too. They are looked up by their digests, so the
-/// time that takes reveals nothing about them.
+/// Finds sessions by their secrets, ended ones, too.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     secrets: &[String],
-) -> Result<FoundSessions, StoreError> {
+) -> Result<FoundBySecret, StoreError> {
     let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
     let all = with_tokens!(connection);
-    let rows: Vec<SessionRow> = match digests.as_slice() {
-        // A statement for any number could not be kept prepared.
-        [only] => all
-            .filter(browser_sessions::digest.eq(only))
-            .load(connection)?,
-        digests => all
-            .filter(browser_sessions::digest.eq_any(digests))
-            .load(connection)?,
-    };
-    let (mut found, mut by_digest) = (FoundSessions::default(), HashMap::new());
-    for row in rows {
-        let (id, now, last_use) = (row.id, row.now.utc(), row.last_used_at.map(Time::utc));
-        let Some(token) = row.into_found() else {
-            continue;
-        };
-        if token.is_valid() && is_use_due(last_use, now) {
-            found.used.push(id);
-        }
-        if token.is_valid() && is_use_due(token.token.last_used_at, now) {
-            found.used_tokens.push(token.token.id);
-        }
-        by_digest.insert(token.digest.clone(), token);
-    }
-    let each = digests.iter().map(|digest| by_digest.get(digest).cloned());
-    found.each = each.collect();
-    Ok(found)
+    let rows: Vec<SessionRow> = load_by_digest!(all, browser_sessions::digest, digests, connection);
+    let found = rows.into_iter().filter_map(|row| {
+        let (used_at, now) = (row.last_used_at.map(Time::utc), row.now.utc());
+        Some((row.into_found()?, used_at, now))
+    });
+    Ok(FoundBySecret::new(&digests, found))
 }
 
 /// Reads sessions by their ids, in no particular order. Those that are gone are left out.
@@ -184,15 +154,6 @@ pub(crate) fn by_id(
         .into_iter()
         .filter_map(SessionRow::into_found)
         .collect())
-}
-
-/// Records that sessions are used now.
-pub(crate) fn record_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
-    let rows = browser_sessions::table.filter(browser_sessions::id.eq_any(ids.iter().copied()));
-    diesel::update(rows)
-        .set(browser_sessions::last_used_at.eq(connection.now().nullable()))
-        .execute(connection)?;
-    Ok(())
 }
 
 /// Reads the sessions that are alive, in the order of their ids, after one of them.

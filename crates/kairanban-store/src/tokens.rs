@@ -12,7 +12,7 @@ use crate::{
     lenient::{self, LossyText, Time},
     repository,
     row_page::limit_of_page,
-    schema::{boards, tokens},
+    schema::{boards, browser_sessions, tokens},
     secret::{Secret, digest},
 };
 
@@ -185,56 +185,94 @@ pub(crate) fn create(
     connection.insert_row("tokens", created)
 }
 
-/// Finds tokens by their secrets, in the order of these; expired and revoked ones, too; and the
-/// keys of those whose use is worth noting: to the minute, or each request would be a write.
-///
-/// They are looked up by their digests, so the time that takes reveals nothing about them.
-pub(crate) fn find(
-    connection: &mut AnyConnection,
-    secrets: &[String],
-) -> Result<(Vec<Option<FoundToken>>, Vec<i64>), StoreError> {
-    let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
-    let all = tokens::table
-        .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
-        .select((tokens::digest, connection.now(), columns()));
-    let rows: Vec<(LossyText, Time, TokenRow)> = match digests.as_slice() {
-        // A statement for any number could not be kept prepared.
-        [only] => all.filter(tokens::digest.eq(only)).load(connection)?,
-        digests => all
-            .filter(tokens::digest.eq_any(digests))
-            .load(connection)?,
-    };
-    let (mut found, mut used) = (HashMap::new(), Vec::new());
-    for (digest, now, row) in rows {
-        let (Some(token), now) = (row.into_token(), now.utc()) else {
-            continue;
-        };
-        let is_due = is_use_due(token.last_used_at, now);
-        let token = FoundToken::new(token, digest.0.clone(), now);
-        if is_due && token.is_valid() {
-            used.push(token.token.id);
+/// What was found by secrets, with the tokens and browser sessions whose use is worth noting: to
+/// the minute, or each request would be a write.
+#[derive(Default)]
+pub(crate) struct FoundBySecret {
+    /// In the order of the secrets.
+    pub(crate) each: Vec<Option<FoundToken>>,
+    used_tokens: Vec<i64>,
+    used_sessions: Vec<i64>,
+}
+
+impl FoundBySecret {
+    /// Puts tokens in the order of the digests by which they were found. With each comes when its
+    /// session was last used, and what the database's clock showed.
+    pub(crate) fn new(
+        digests: &[String],
+        tokens: impl Iterator<Item = (FoundToken, Option<DateTime<Utc>>, DateTime<Utc>)>,
+    ) -> Self {
+        let (mut found, mut by_digest) = (Self::default(), HashMap::new());
+        for (token, session_used_at, now) in tokens {
+            if token.is_valid() && is_use_due(token.token.last_used_at, now) {
+                found.used_tokens.push(token.token.id);
+            }
+            if let Some(session) = token.session
+                && token.is_valid()
+                && is_use_due(session_used_at, now)
+            {
+                found.used_sessions.push(session.id);
+            }
+            by_digest.insert(token.digest.clone(), token);
         }
-        found.insert(digest.0, token);
+        let each = digests.iter().map(|digest| by_digest.get(digest).cloned());
+        found.each = each.collect();
+        found
     }
-    Ok((
-        digests
-            .iter()
-            .map(|digest| found.get(digest).cloned())
-            .collect(),
-        used,
-    ))
+
+    /// Returns whether the use of anything is worth noting.
+    pub(crate) fn is_use_due(&self) -> bool {
+        !(self.used_tokens.is_empty() && self.used_sessions.is_empty())
+    }
 }
 
 /// Returns whether a use is worth noting: one in a minute is.
-pub(crate) fn is_use_due(noted: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+fn is_use_due(noted: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
     // A use that is noted ahead of the clock was noted before that was set back.
     noted.is_none_or(|at| (now - at).abs() >= TimeDelta::minutes(1))
 }
 
-/// Records that tokens are used now.
-pub(crate) fn record_use(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
-    let rows = tokens::table.filter(tokens::id.eq_any(ids.iter().copied()));
-    diesel::update(rows)
+/// Loads the rows of a query that have one of the digests. They are looked up by these, so the time
+/// that takes reveals nothing about the secrets.
+macro_rules! load_by_digest {
+    ($query:expr, $column:expr, $digests:expr, $connection:expr) => {
+        match $digests.as_slice() {
+            // A statement for any number could not be kept prepared.
+            [only] => $query.filter($column.eq(only)).load($connection)?,
+            digests => $query.filter($column.eq_any(digests)).load($connection)?,
+        }
+    };
+}
+pub(crate) use load_by_digest;
+
+/// Finds tokens by their secrets, expired and revoked ones, too.
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    secrets: &[String],
+) -> Result<FoundBySecret, StoreError> {
+    let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
+    let all = tokens::table
+        .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
+        .select((tokens::digest, connection.now(), columns()));
+    let rows: Vec<(LossyText, Time, TokenRow)> =
+        load_by_digest!(all, tokens::digest, digests, connection);
+    let found = rows.into_iter().filter_map(|(digest, now, row)| {
+        let now = now.utc();
+        Some((FoundToken::new(row.into_token()?, digest.0, now), None, now))
+    });
+    Ok(FoundBySecret::new(&digests, found))
+}
+
+/// Records that what was found is used now.
+pub(crate) fn record_use(
+    connection: &mut AnyConnection,
+    found: &FoundBySecret,
+) -> Result<(), StoreError> {
+    let sessions = browser_sessions::id.eq_any(&found.used_sessions);
+    diesel::update(browser_sessions::table.filter(sessions))
+        .set(browser_sessions::last_used_at.eq(connection.now().nullable()))
+        .execute(connection)?;
+    diesel::update(tokens::table.filter(tokens::id.eq_any(&found.used_tokens)))
         .set(tokens::last_used_at.eq(connection.now().nullable()))
         .execute(connection)?;
     Ok(())

@@ -13,7 +13,7 @@ use crate::{
     connection::AnyConnection,
     logged::{self, Changed},
     tickets::{self, PresentedTicket},
-    tokens,
+    tokens::{self, FoundBySecret},
     tx::WriteTx,
 };
 
@@ -40,16 +40,20 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn find_tokens(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
-        let (found, used) = self.with(|connection| tokens::find(connection, secrets))?;
-        if !used.is_empty()
+        let found = self.with(|connection| tokens::find(connection, secrets))?;
+        self.note_use(&found);
+        Ok(found.each)
+    }
+
+    fn note_use(&self, found: &FoundBySecret) {
+        if found.is_use_due()
             && let Err(error) = self
                 .pool
-                .with_write_lock(|connection| tokens::record_use(connection, &used))
+                .with_write_lock(|connection| tokens::record_use(connection, found))
         {
-            // The tokens are valid all the same.
-            tracing::warn!(%error, "it could not be noted that tokens were used");
+            // They are valid all the same.
+            tracing::warn!(%error, "it could not be noted that tokens or sessions were used");
         }
-        Ok(found)
     }
 
     /// Reads tokens in the order of their ids: at most `limit`, expired and revoked ones, too, with
@@ -98,16 +102,7 @@ impl Store {
     /// If the database is away.
     pub fn find_sessions(&self, secrets: &[String]) -> Result<Vec<Option<FoundToken>>, StoreError> {
         let found = self.with(|connection| browser_sessions::find(connection, secrets))?;
-        let (used, used_tokens) = (&found.used, &found.used_tokens);
-        if !(used.is_empty() && used_tokens.is_empty())
-            && let Err(error) = self.pool.with_write_lock(|connection| {
-                browser_sessions::record_use(connection, used)?;
-                tokens::record_use(connection, used_tokens)
-            })
-        {
-            // The sessions are valid all the same.
-            tracing::warn!(%error, "it could not be noted that sessions were used");
-        }
+        self.note_use(&found);
         Ok(found.each)
     }
 
