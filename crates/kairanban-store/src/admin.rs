@@ -81,7 +81,7 @@ pub enum AdminCommand {
         id: i64,
     },
     /// Ends the session of a browser.
-    EndSession {
+    EndBrowserSession {
         /// The id of the session.
         id: i64,
     },
@@ -236,7 +236,7 @@ impl AdminCommand {
                 browser_sessions::end_of_token(connection, *id).map(|()| WriteEffect::ended())
             })
             .about(*id),
-            Self::EndSession { id } => CommandRow::new("session.end", move |connection| {
+            Self::EndBrowserSession { id } => CommandRow::new("session.end", move |connection| {
                 browser_sessions::end_one(connection, *id).map(|()| WriteEffect::ended())
             })
             .about(*id),

@@ -14,7 +14,7 @@ use crate::{
     schema::{boards, browser_sessions, tokens},
     secret::{Secret, digest},
     sql::{BATCH, row_limit},
-    tokens::{FoundBySecret, FoundSession, FoundToken, TokenRow, columns, load_by_digest},
+    tokens::{FoundBrowserSession, FoundBySecret, FoundToken, TokenRow, columns, load_by_digest},
 };
 
 /// No session lasts longer, and no calendar of a database ends before.
@@ -22,7 +22,7 @@ const AGE_MAX: TimeDelta = TimeDelta::days(3_650);
 
 /// A session to begin.
 #[derive(Clone, Copy, Debug)]
-pub struct NewSession<'a> {
+pub struct NewBrowserSession<'a> {
     /// The token that it stands for, as it was found.
     pub token: &'a FoundToken,
     /// The secret that the browser will present.
@@ -37,7 +37,7 @@ pub struct NewSession<'a> {
 /// do this at the same time may each begin one.
 pub(crate) fn create(
     connection: &mut AnyConnection,
-    new: NewSession<'_>,
+    new: NewBrowserSession<'_>,
 ) -> Result<(), StoreError> {
     let token = new.token.token.id;
     let of_token = browser_sessions::token_id.eq(token);
@@ -67,14 +67,14 @@ pub(crate) fn create(
 }
 
 /// Returns when a session ends that begins now: after its time, or with its token.
-fn end(now: DateTime<Utc>, new: NewSession<'_>) -> DateTime<Utc> {
+fn end(now: DateTime<Utc>, new: NewBrowserSession<'_>) -> DateTime<Utc> {
     let age = TimeDelta::from_std(new.age_max).map_or(AGE_MAX, |age| age.min(AGE_MAX));
     let aged = now + age;
     new.token.token.expires_at.map_or(aged, |end| end.min(aged))
 }
 
 #[derive(Queryable)]
-struct SessionRow {
+struct BrowserSessionRow {
     id: i64,
     digest: LossyText,
     created_at: Time,
@@ -84,9 +84,9 @@ struct SessionRow {
     token: TokenRow,
 }
 
-impl SessionRow {
+impl BrowserSessionRow {
     fn into_found(self) -> Option<FoundToken> {
-        let session = FoundSession {
+        let session = FoundBrowserSession {
             id: self.id,
             expires_at: self.expires_at.utc(),
         };
@@ -134,7 +134,8 @@ pub(crate) fn find(
 ) -> Result<FoundBySecret, StoreError> {
     let digests: Vec<_> = secrets.iter().map(|secret| digest(secret)).collect();
     let all = with_tokens!(connection);
-    let rows: Vec<SessionRow> = load_by_digest!(all, browser_sessions::digest, digests, connection);
+    let rows: Vec<BrowserSessionRow> =
+        load_by_digest!(all, browser_sessions::digest, digests, connection);
     let found = rows.into_iter().filter_map(|row| {
         let (used_at, now) = (row.last_used_at.map(Time::utc), row.now.utc());
         Some((row.into_found()?, used_at, now))
@@ -147,12 +148,12 @@ pub(crate) fn by_id(
     connection: &mut AnyConnection,
     ids: &[i64],
 ) -> Result<Vec<FoundToken>, StoreError> {
-    let rows: Vec<SessionRow> = with_tokens!(connection)
+    let rows: Vec<BrowserSessionRow> = with_tokens!(connection)
         .filter(browser_sessions::id.eq_any(ids.iter().copied()))
         .load(connection)?;
     Ok(rows
         .into_iter()
-        .filter_map(SessionRow::into_found)
+        .filter_map(BrowserSessionRow::into_found)
         .collect())
 }
 
@@ -165,7 +166,7 @@ pub(crate) fn list(
     let lasts = tokens::expires_at
         .is_null()
         .or(tokens::expires_at.gt(connection.now().nullable()));
-    let rows: Vec<SessionRow> = with_tokens!(connection)
+    let rows: Vec<BrowserSessionRow> = with_tokens!(connection)
         .filter(browser_sessions::id.gt(after_id))
         .filter(browser_sessions::expires_at.gt(connection.now()))
         .filter(tokens::revoked_at.is_null())
@@ -177,7 +178,7 @@ pub(crate) fn list(
         rows,
         limit,
         |row| row.id,
-        SessionRow::into_session,
+        BrowserSessionRow::into_session,
     ))
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum AnyConnection {
 }
 
 impl AnyConnection {
-    /// Connects. On Postgres nothing is set: whether the session is our own is not known yet.
+    /// Connects. On Postgres nothing is set: whether the connection is our own is not known yet.
     pub(crate) fn connect(
         address: &DatabaseAddress,
         timeouts: Timeouts,
@@ -62,12 +62,14 @@ impl AnyConnection {
         }
     }
 
-    /// Connects and sets the session up, which must be our own: behind a transaction pooler the
-    /// settings would reach the sessions of other programs.
+    /// Connects and sets the connection up, which must be our own: behind a transaction pooler the
+    /// settings would reach the connections of other programs.
     pub(crate) fn open(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Self, StoreError> {
         let mut connection = Self::connect(address, timeouts)?;
         match &mut connection {
-            Self::Postgres(connection) => connection.batch_execute(&session_settings(timeouts))?,
+            Self::Postgres(connection) => {
+                connection.batch_execute(&connection_settings(timeouts))?
+            }
             Self::Sqlite(connection) => connection.batch_execute(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
             )?,
@@ -85,7 +87,7 @@ impl AnyConnection {
         }
     }
 
-    /// Returns whether a transaction pooler stands between: then a session has no backend of its
+    /// Returns whether a transaction pooler stands between: then a connection has no backend of its
     /// own, and another one gets it as soon as it rests. Asks without setting anything (ADR 15).
     pub(crate) fn is_pooled(
         address: &DatabaseAddress,
@@ -112,7 +114,7 @@ impl AnyConnection {
         self.set_prepared_statement_cache_size(CacheSize::Disabled);
     }
 
-    /// Returns whether a new transaction of this session may write.
+    /// Returns whether a new transaction of this connection may write.
     pub(crate) fn is_writable(&mut self) -> QueryResult<bool> {
         match self {
             Self::Postgres(_) => number(
@@ -142,24 +144,24 @@ fn without_secrets_of(url: &str, error: ConnectionError) -> ConnectionError {
     }
 }
 
-/// Sets a session of our own up again, whatever triggers of the owner's have set in it.
+/// Sets a connection of our own up again, whatever triggers of the owner's have set in it.
 pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
     // diesel sets the encoding when it connects.
     format!(
         "RESET ROLE; RESET ALL; SET client_encoding = 'UTF8'; {}",
-        session_settings(timeouts)
+        connection_settings(timeouts)
     )
 }
 
-/// Returns the settings that every Postgres session of our own begins with.
-fn session_settings(timeouts: Timeouts) -> String {
+/// Returns the settings that every Postgres connection of our own begins with.
+fn connection_settings(timeouts: Timeouts) -> String {
     // What is read after a lock must be as it is then.
     let isolation = ("default_transaction_isolation", "read committed".to_owned());
     let settings: Vec<_> = settings(timeouts).into_iter().chain([isolation]).collect();
-    set_all(&settings, SettingLifetime::Session)
+    set_all(&settings, SettingLifetime::Connection)
 }
 
-/// Returns the settings that every transaction begins with, where sessions are not our own.
+/// Returns the settings that every transaction begins with, where connections are not our own.
 pub(crate) fn transaction_settings(timeouts: Timeouts) -> String {
     // Before any query.
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; ".to_owned()
@@ -195,7 +197,7 @@ fn settings(timeouts: Timeouts) -> [(&'static str, String); 9] {
 /// How long a setting lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettingLifetime {
-    Session,
+    Connection,
     Transaction,
 }
 
@@ -219,7 +221,7 @@ pub fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, 
     AnyConnection::is_pooled(address, timeouts)
 }
 
-/// Returns whether `one` shares its backends with another session, or has one that is older than
+/// Returns whether `one` shares its backends with another connection, or has one that is older than
 /// itself.
 fn compare_backends(
     one: &mut AnyConnection,

@@ -307,7 +307,7 @@ impl StoreError {
         }
     }
 
-    /// Returns whether the session takes no writes. Nothing was written then.
+    /// Returns whether the connection takes no writes. Nothing was written then.
     pub(crate) const fn is_read_only(&self) -> bool {
         matches!(
             self,

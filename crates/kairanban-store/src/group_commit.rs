@@ -22,7 +22,7 @@ use crate::{
     admin::WriteEffect,
     connection::{AnyConnection, Patience},
     error::Refusal,
-    pool::Session,
+    pool::DedicatedConnection,
     repository::{self, Created},
     tx::WriteTx,
     write::{Committed, Write, WriteAnswer},
@@ -94,21 +94,21 @@ impl GroupOutcome {
 /// Commits a group of writes. Returns an answer for each. If `has_retry`, another transaction was
 /// in the way of the last one before, and may be still.
 pub(crate) fn commit(
-    session: &mut Session,
+    dedicated: &mut DedicatedConnection,
     writes: &[Write],
     has_retry: bool,
     bounds: GroupBounds,
 ) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
     let left = bounds.deadline.saturating_duration_since(Instant::now());
-    let patience = if session.has_one_writer() {
+    let patience = if dedicated.has_one_writer() {
         // If the group does not get its turn, neither would each write by itself.
         left
     } else {
         // The other half is for each by itself.
         left / 2
     };
-    match commit_writes(session, &all, patience, bounds, |connection, writes| {
+    match commit_writes(dedicated, &all, patience, bounds, |connection, writes| {
         run_all(connection, writes, has_retry)
     }) {
         Ok((committed, answers)) => GroupOutcome {
@@ -136,23 +136,23 @@ pub(crate) fn commit(
             } else {
                 bounds
             };
-            one_by_one(session, &all, bounds)
+            one_by_one(dedicated, &all, bounds)
         }
     }
 }
 
 /// Checks whether writing works, by a transaction that changes nothing.
-pub(crate) fn check(session: &mut Session, bounds: GroupBounds) -> GroupOutcome {
+pub(crate) fn check(dedicated: &mut DedicatedConnection, bounds: GroupBounds) -> GroupOutcome {
     let patience = bounds.deadline.saturating_duration_since(Instant::now());
-    match check_within(session, bounds.patience(patience)) {
+    match check_within(dedicated, bounds.patience(patience)) {
         // That one table is locked says nothing about the others.
-        Err(error) if error.is_locked() => check_session(session),
+        Err(error) if error.is_locked() => check_dedicated(dedicated),
         checked => GroupOutcome::of_check(checked),
     }
 }
 
-fn check_within(session: &mut Session, patience: Patience) -> Result<(), StoreError> {
-    let mut tx = WriteTx::on_session(session, patience)?;
+fn check_within(dedicated: &mut DedicatedConnection, patience: Patience) -> Result<(), StoreError> {
+    let mut tx = WriteTx::on_dedicated(dedicated, patience)?;
     tx.run(AnyConnection::check_writing)?;
     tx.run(|connection| {
         connection.wait_for_write_order()?;
@@ -161,14 +161,14 @@ fn check_within(session: &mut Session, patience: Patience) -> Result<(), StoreEr
     tx.cancel()
 }
 
-/// Checks that the session may write, without a transaction.
-pub(crate) fn check_session(session: &mut Session) -> GroupOutcome {
-    GroupOutcome::of_check(session.check_writable())
+/// Checks that the connection may write, without a transaction.
+pub(crate) fn check_dedicated(dedicated: &mut DedicatedConnection) -> GroupOutcome {
+    GroupOutcome::of_check(dedicated.check_writable())
 }
 
 /// Commits writes as one transaction.
 fn commit_writes(
-    session: &mut Session,
+    dedicated: &mut DedicatedConnection,
     writes: &[&Write],
     patience: Duration,
     bounds: GroupBounds,
@@ -178,7 +178,7 @@ fn commit_writes(
     ) -> Result<Vec<Result<WriteEffect, StoreError>>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
-    let mut tx = WriteTx::on_session(session, bounds.patience(patience))?;
+    let mut tx = WriteTx::on_dedicated(dedicated, bounds.patience(patience))?;
     let outcomes = tx.run(|connection| run(connection, writes))?;
     if outcomes.iter().all(Result::is_err) {
         // To read back could take what is locked.

@@ -234,8 +234,8 @@ fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
     versions.iter().map(ToString::to_string).collect()
 }
 
-/// Keeps others from migrating until the session that it returns ends. SQLite's migrations need no
-/// lock: each runs in a transaction, and there is one writer at a time.
+/// Keeps others from migrating until the connection that it returns ends. SQLite's migrations need
+/// no lock: each runs in a transaction, and there is one writer at a time.
 ///
 /// It is a lock on the table of migrations: an advisory lock could be held by any role that can log
 /// in.
@@ -250,8 +250,8 @@ fn lock(
     if matches!(address, DatabaseAddress::Sqlite(_)) {
         return Ok(None);
     }
-    let mut session = AnyConnection::open(address, timeouts)?;
-    if let AnyConnection::Postgres(connection) = &mut session {
+    let mut lock_holder = AnyConnection::open(address, timeouts)?;
+    if let AnyConnection::Postgres(connection) = &mut lock_holder {
         connection.batch_execute(
             "SET statement_timeout = 0; SET lock_timeout = 0; SET \
                 idle_in_transaction_session_timeout = 0",
@@ -265,7 +265,7 @@ fn lock(
             "BEGIN; LOCK TABLE __diesel_schema_migrations IN SHARE UPDATE EXCLUSIVE MODE",
         )?;
     }
-    Ok(Some(session))
+    Ok(Some(lock_holder))
 }
 
 #[derive(QueryableByName)]
@@ -303,7 +303,7 @@ fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes each trigger fire in the sessions that it is for: those of the replica role, or all.
+/// Makes each trigger fire on the connections that it is for: those of the replica role, or all.
 /// `ENABLE TRIGGER ALL`, with which `pg_restore --disable-triggers` ends, forgets that. Triggers
 /// that are off stay off.
 fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {

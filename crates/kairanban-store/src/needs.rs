@@ -284,14 +284,14 @@ pub(crate) struct Trigger {
     pub(crate) fires: Fires,
 }
 
-/// In which sessions a trigger fires.
+/// On which connections a trigger fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fires {
     /// All but those of the replica role.
     Ordinary,
     /// Those of the replica role alone.
     Replica,
-    /// Every session, whatever its role.
+    /// Every connection, whatever its role.
     Always,
 }
 

@@ -1,7 +1,7 @@
 //! The connections that the store shares.
 
+mod lender;
 mod manager;
-mod session;
 mod slots;
 
 use std::{
@@ -17,8 +17,8 @@ use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
 use self::slots::PoolSlots;
 pub(crate) use self::{
+    lender::{ConnectionLender, DedicatedConnection, DedicatedLender, LentConnection},
     manager::{Held, Manager, TrackedConnection},
-    session::{ConnectionLender, LentConnection, Session, SessionLender},
 };
 use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
@@ -27,8 +27,8 @@ use crate::{
     sqlite_files::{FileMark, SqliteFiles, is_open_on},
 };
 
-/// How often all sessions may be closed because one of them was read-only. While the database is,
-/// each write is refused.
+/// How often all connections may be closed because one of them was read-only. While the database
+/// is, each write is refused.
 const OUTDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many connections the pool has.
@@ -51,9 +51,9 @@ pub(crate) struct Pool {
     wait_max: Duration,
     size_max: u32,
     /// What each transaction begins with, if a transaction pooler stands between: there is no
-    /// session then that could be set up, and only a transaction has a backend of its own.
+    /// connection then that could be set up, and only a transaction has a backend of its own.
     prelude: Option<Arc<str>>,
-    /// What each write begins with: an owner's trigger may have left settings in the session
+    /// What each write begins with: an owner's trigger may have left settings in the connection
     /// (`SET search_path`, `SET ROLE`).
     write_prelude: Arc<str>,
     /// Held while a SQLite file is written. SQLite lets in one writer at a time, and one that waits
@@ -69,7 +69,7 @@ pub(crate) struct Pool {
     write_failed: Arc<AtomicBool>,
     /// Readings so far.
     reads: Arc<AtomicU64>,
-    /// Sessions that were opened before are closed instead of used.
+    /// Connections that were opened before are closed instead of used.
     outdated_at: Arc<Mutex<Option<Instant>>>,
     on_wait: OnWait,
     manager: Manager,
@@ -237,18 +237,18 @@ impl Pool {
         self.with(|connection| work(connection).inspect(|_| self.restore(connection)))
     }
 
-    /// Sets a session of the pool up again after a write, for those who read with it next.
+    /// Sets a connection of the pool up again after a write, for those who read with it next.
     fn restore(&self, connection: &mut AnyConnection) {
         if self.prelude.is_none() && !self.write_prelude.is_empty() {
-            // What was written is written. A session that fails here is dead, and thrown away when
-            // it is used next.
+            // What was written is written. A connection that fails here is dead, and thrown away
+            // when it is used next.
             let _ = connection.batch_execute(&self.write_prelude);
         }
     }
 
-    /// Creates a session for the caller alone, outside the pool.
-    pub(crate) fn session(&self) -> Session {
-        Session::new(self.clone())
+    /// Creates a connection for the caller alone, outside the pool.
+    pub(crate) fn dedicated(&self) -> DedicatedConnection {
+        DedicatedConnection::new(self.clone())
     }
 
     /// Takes the write lock of a SQLite file; Postgres has none. Waits at most for `patience`, or
@@ -329,23 +329,23 @@ impl Pool {
         }
     }
 
-    /// Does what may write, and again on another session if one refuses because it is read-only: a
-    /// session stays so if the database, or the SQLite file, was when it connected. All others that
-    /// are open then are closed instead of used. If that was done a moment ago, the database is
-    /// read-only still.
+    /// Does what may write, and again on another connection if one refuses because it is read-only:
+    /// a connection stays so if the database, or the SQLite file, was when it connected. All others
+    /// that are open then are closed instead of used. If that was done a moment ago, the database
+    /// is read-only still.
     pub(crate) fn retry_if_outdated<T>(
         &self,
         attempt: impl Fn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match attempt() {
-            Err(error) if error.is_read_only() && self.outdate_sessions() => attempt(),
+            Err(error) if error.is_read_only() && self.outdate_connections() => attempt(),
             done => done,
         }
     }
 
-    /// Marks all open sessions as outdated, unless that was done a moment ago. Returns whether it
-    /// did.
-    fn outdate_sessions(&self) -> bool {
+    /// Marks all open connections as outdated, unless that was done a moment ago. Returns whether
+    /// it did.
+    fn outdate_connections(&self) -> bool {
         let mut outdated_at = self.outdated_at.lock();
         let is_due = outdated_at.is_none_or(|at| at.elapsed() >= OUTDATE_INTERVAL);
         if is_due {

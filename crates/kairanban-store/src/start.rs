@@ -137,7 +137,7 @@ fn has_board(
     }
 }
 
-/// Refuses a Postgres whose sessions are read-only. Of a SQLite file the system's rights decide.
+/// Refuses a Postgres whose connections are read-only. Of a SQLite file the system's rights decide.
 fn refuse_read_only(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,

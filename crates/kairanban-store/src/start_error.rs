@@ -77,7 +77,7 @@ const STATES: &[(&str, &str)] = &[
     ("lock", "another program has locked it"),
 ];
 
-/// Lists what SQLite and Postgres say of tables that others have locked, and of a session that
+/// Lists what SQLite and Postgres say of tables that others have locked, and of a connection that
 /// ended.
 const PASSING: &[&str] = &[
     "is locked",

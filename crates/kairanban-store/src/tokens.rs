@@ -31,7 +31,7 @@ pub struct NewToken {
 
 /// The session by which a token was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundSession {
+pub struct FoundBrowserSession {
     /// The session's key in the database.
     pub id: i64,
     /// When the session ends by itself.
@@ -59,7 +59,7 @@ pub struct FoundToken {
     /// is another token.
     pub digest: String,
     /// The session by which it was found, if it was not by its own secret.
-    pub session: Option<FoundSession>,
+    pub session: Option<FoundBrowserSession>,
     /// When the token expires, or its session if that is earlier.
     pub ends_at: Option<Instant>,
 }
@@ -81,7 +81,7 @@ impl FoundToken {
     pub fn of_session(
         token: Token,
         digest: String,
-        session: FoundSession,
+        session: FoundBrowserSession,
         now: DateTime<Utc>,
     ) -> Self {
         let found = Self::new(token, digest, now);

@@ -1,7 +1,7 @@
 //! A write transaction, from begin to commit.
 //!
 //! ```text
-//!  WriteTx::on_session / commit_on_pool                what the database does
+//!  WriteTx::on_dedicated / commit_on_pool              what the database does
 //!    │  begins on a connection that lives              BEGIN; the next connection, if this one is dead
 //!    ▼
 //!  run(work)      any number of times                  the triggers log each change, without a revision on Postgres
@@ -43,7 +43,9 @@ use crate::{
     connection::{AnyConnection, Patience},
     error::FaultKind,
     lenient::{AnyNumber, LossyText},
-    pool::{ConnectionLender, LentConnection, Pool, Session, SessionLender, replaced},
+    pool::{
+        ConnectionLender, DedicatedConnection, DedicatedLender, LentConnection, Pool, replaced,
+    },
     rows::StoredLogRow,
     sql::Fixed,
     sqlite_files::{FileMark, is_open_on},
@@ -88,13 +90,13 @@ impl<'p> WriteTx<'p, &'p Pool> {
     }
 }
 
-impl<'p> WriteTx<'p, SessionLender<'p>> {
-    /// Begins on a session of its own. Waits for the write lock of SQLite as for a statement.
-    pub(crate) fn on_session(
-        session: &'p mut Session,
+impl<'p> WriteTx<'p, DedicatedLender<'p>> {
+    /// Begins on a connection of its own. Waits for the write lock of SQLite as for a statement.
+    pub(crate) fn on_dedicated(
+        dedicated: &'p mut DedicatedConnection,
         patience: Patience,
     ) -> Result<Self, StoreError> {
-        let (pool, idle) = session.parts();
+        let (pool, idle) = dedicated.parts();
         Self::begin(Some(pool), idle, Some(patience))
     }
 }
@@ -261,7 +263,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
     /// Returns a connection to its lender after a failure. Returns the error to report.
     fn give_back(&mut self, mut lent: L::Lent, error: StoreError) -> StoreError {
         let error = match error {
-            // A trigger may raise the code of a lost connection. As long as the session answers, it
+            // A trigger may raise the code of a lost connection. As long as it answers, it
             // was rolled back.
             StoreError::Disconnected(text)
                 if lent.connection().batch_execute("SELECT 1").is_ok() =>

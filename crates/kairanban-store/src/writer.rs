@@ -6,7 +6,7 @@
 //! the commit itself, before it answers: the request that asked for a write may be gone by then.
 //!
 //! A second thread watches it: if the database does not answer in time, the writes are answered all
-//! the same, and another thread with another session goes on with the queue.
+//! the same, and another thread with another connection goes on with the queue.
 
 mod blocked;
 mod worker;
@@ -35,11 +35,11 @@ pub struct WriterConfig {
     pub queue_max: usize,
     /// Writes in one transaction.
     pub group_max: usize,
-    /// The longest that a group may take; a session that answers later is abandoned.
+    /// The longest that a group may take; a connection that answers later is abandoned.
     pub group_wait: Duration,
     /// How often a write is tried that others are in the way of.
     pub tries_max: usize,
-    /// Sessions that may be abandoned at once.
+    /// Connections that may be abandoned at once.
     pub abandoned_max: usize,
     /// How long a group waits for a lock that another transaction holds. Postgres only.
     pub lock_wait: Duration,

@@ -35,9 +35,9 @@ use crate::{
     config::SecretText, failpoint, follower::Wake, shared_snapshots::Redis, supervise::Supervisor,
 };
 
-/// Delay between two attempts to open a session.
+/// Delay between two attempts to open a connection.
 const RETRY: Duration = Duration::from_secs(2);
-/// Interval at which a session is checked: such sessions die silently.
+/// Interval at which a connection is checked: such connections die silently.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Time limit of such a check.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
@@ -102,14 +102,14 @@ impl Backplane {
     }
 }
 
-/// Listens for messages and sends them, in one session after the other.
+/// Listens for messages and sends them, over one connection after the other.
 trait Transport: Send + Sync {
     const NAME: &'static str;
-    type Session: Send;
+    type Connection: Send;
     /// Connects and subscribes to the channel.
-    fn open(&self) -> impl Future<Output = Result<Self::Session, String>> + Send;
-    /// Listens and sends until the session fails, and returns why.
-    fn serve(&self, session: Self::Session) -> impl Future<Output = String> + Send;
+    fn open(&self) -> impl Future<Output = Result<Self::Connection, String>> + Send;
+    /// Listens and sends until the connection fails, and returns why.
+    fn serve(&self, connection: Self::Connection) -> impl Future<Output = String> + Send;
 }
 
 fn start_transport<T: Transport + 'static>(transport: T, supervisor: &Supervisor) {
@@ -119,22 +119,22 @@ fn start_transport<T: Transport + 'static>(transport: T, supervisor: &Supervisor
     });
 }
 
-/// Keeps a session open until `stop`.
+/// Keeps a connection open until `stop`.
 async fn run_with_reconnect<T: Transport>(transport: &T, stop: &CancellationToken) {
     let mut known_bad = false;
     loop {
-        let session = async {
+        let connection = async {
             match transport.open().await {
-                Ok(session) => {
+                Ok(connection) => {
                     failpoint::pass(T::NAME);
-                    (true, transport.serve(session).await)
+                    (true, transport.serve(connection).await)
                 }
                 Err(error) => (false, error),
             }
         };
         let (opened, error) = tokio::select! {
             () = stop.cancelled() => return,
-            ended = session => ended,
+            ended = connection => ended,
         };
         // Once for each time that it goes away, not for each try.
         if opened || !known_bad {
@@ -148,8 +148,8 @@ async fn run_with_reconnect<T: Transport>(transport: &T, stop: &CancellationToke
     }
 }
 
-/// Returns the ticks at which a session is checked, whatever else happens on it: a message that was
-/// sent is no sign that one would be received.
+/// Returns the ticks at which a connection is checked, whatever else happens on it: a message that
+/// was sent is no sign that one would be received.
 fn heartbeat() -> Interval {
     let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

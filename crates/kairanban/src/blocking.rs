@@ -62,7 +62,7 @@ pub async fn query_priority<T: Send + 'static>(
     in_time(store, blocking(move || ask(&asked))).await
 }
 
-/// Runs several statements in the background. The time is limited, so that a session that never
+/// Runs several statements in the background. The time is limited, so that a connection that never
 /// answers does not stop the task. Dropping the future does not stop the statements.
 ///
 /// # Errors

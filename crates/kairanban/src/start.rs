@@ -24,13 +24,13 @@ pub fn prepare(config: &Config) -> Result<(), ExitError> {
     }
     warn_of(&files(config)?);
     let deadline = Instant::now() + config.database.start_wait;
-    let (address, session) = (config.address()?, config.listen_address()?);
-    let mut found = wait_for(config, &session, true, deadline)?;
-    refuse_damage(&session, &found)?;
+    let (address, listen_address) = (config.address()?, config.listen_address()?);
+    let mut found = wait_for(config, &listen_address, true, deadline)?;
+    refuse_damage(&listen_address, &found)?;
     let ran = migrate_now(config, false)?;
     // Now there are tables, and the role of the server may be another one than that which made
     // them. Over a slow link nothing is asked twice.
-    if !ran.is_empty() || address != session {
+    if !ran.is_empty() || address != listen_address {
         found = wait_for(config, &address, false, deadline)?;
     }
     warn_of(&found.warnings);
@@ -81,12 +81,12 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
 /// # Errors
 /// If it could not, with the reason.
 pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
-    let (address, session) = (config.address()?, config.listen_address()?);
+    let (address, listen_address) = (config.address()?, config.listen_address()?);
     let migrates = config.database.migrate;
     let mut notes = files(config)?;
-    let mut addresses = vec![(&address, migrates && address == session)];
-    if session != address {
-        addresses.push((&session, migrates));
+    let mut addresses = vec![(&address, migrates && address == listen_address)];
+    if listen_address != address {
+        addresses.push((&listen_address, migrates));
     }
     for (address, migrates) in addresses {
         let found = check(

@@ -94,6 +94,6 @@ fn a_command_on_a_token_targets_nothing_that_others_change() {
 
 #[test]
 fn a_command_on_a_session_targets_nothing_that_others_change() {
-    let end = AdminCommand::EndSession { id: 7 };
+    let end = AdminCommand::EndBrowserSession { id: 7 };
     check(end, ("session.end", None, Some(7), None, false));
 }

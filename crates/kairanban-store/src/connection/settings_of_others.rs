@@ -1,4 +1,4 @@
-//! Settings that the owner of a Postgres made for our sessions, and that keep a server from
+//! Settings that the owner of a Postgres made for our connections, and that keep a server from
 //! working.
 
 use diesel::{prelude::*, sql_query, sql_types::Text};
@@ -12,7 +12,7 @@ struct Value {
 }
 
 impl AnyConnection {
-    /// Returns why the sessions of a Postgres are read-only, with what helps, if they are.
+    /// Returns why the connections of a Postgres are read-only, with what helps, if they are.
     pub(crate) fn read_only_reason(&mut self) -> QueryResult<Option<String>> {
         const SETTING: &str = "default_transaction_read_only";
         let state = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' \
@@ -25,7 +25,7 @@ impl AnyConnection {
                     .to_owned(),
             ),
             _ => Some(format!(
-                "its sessions are read-only ({SETTING}): {}",
+                "its connections are read-only ({SETTING}): {}",
                 self.reset_sql(SETTING)?
             )),
         })

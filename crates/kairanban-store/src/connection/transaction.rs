@@ -39,7 +39,7 @@ pub(crate) struct Patience {
 impl AnyConnection {
     /// Begins, so that all changes of the transaction share one revision. On Postgres its commit
     /// stays silent (see the migration): the caller signals it. `prelude` comes first, where the
-    /// session cannot be set up once and for all.
+    /// connection cannot be set up once and for all.
     pub(crate) fn begin_write(
         &mut self,
         prelude: &str,
@@ -68,8 +68,8 @@ impl AnyConnection {
                 );
                 AnsiTransactionManager::begin_transaction_sql(connection, &begin).inspect_err(
                     |_| {
-                        // It may have begun. If this fails too, the session is dead, and found to
-                        // be when it is used next.
+                        // It may have begun. If this fails too, the connection is dead, and found
+                        // to be when it is used next.
                         let _ = connection.batch_execute("ROLLBACK");
                     },
                 )

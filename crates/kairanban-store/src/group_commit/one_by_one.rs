@@ -8,7 +8,7 @@ use crate::{
     admin::WriteEffect,
     connection::AnyConnection,
     error::{Fault, FaultKind},
-    pool::Session,
+    pool::DedicatedConnection,
     write::{Committed, Write, WriteAnswer},
 };
 
@@ -20,7 +20,7 @@ const SHARE_MIN: Duration = Duration::from_millis(100);
 /// Commits each write by itself, until all are done or the time is over. Returns an answer for
 /// each.
 pub(super) fn one_by_one(
-    session: &mut Session,
+    dedicated: &mut DedicatedConnection,
     writes: &[&Write],
     mut bounds: GroupBounds,
 ) -> GroupOutcome {
@@ -37,7 +37,7 @@ pub(super) fn one_by_one(
             }
             let others = u32::try_from(waiting.len() - done).unwrap_or(u32::MAX);
             let patience = (left / others).max(SHARE_MIN).min(left);
-            match commit_alone(session, writes[*at], patience, bounds, &mut fault) {
+            match commit_alone(dedicated, writes[*at], patience, bounds, &mut fault) {
                 Ok((committed, answer)) => {
                     commits.extend(committed);
                     answers[*at] = Some(answer);
@@ -88,17 +88,17 @@ const fn is_worth_another_try(answer: &WriteAnswer) -> bool {
 /// Commits one write. If that fails and only a check can say why, and the check finds what keeps
 /// all writes from the database, it is put into `fault`.
 fn commit_alone(
-    session: &mut Session,
+    dedicated: &mut DedicatedConnection,
     write: &Write,
     patience: Duration,
     bounds: GroupBounds,
     fault: &mut Option<StoreError>,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let error = match commit_one(session, write, patience, bounds) {
+    let error = match commit_one(dedicated, write, patience, bounds) {
         Err(error) if error.is_doubtful() => error,
         done => return done,
     };
-    if let Err(found) = check_within(session, bounds.patience(patience)) {
+    if let Err(found) = check_within(dedicated, bounds.patience(patience)) {
         if found.is_locked() {
             // In a language that is not known it says so only to the check.
             let is_unknown =
@@ -115,19 +115,19 @@ fn commit_alone(
             if kind.may_be_the_rows()
                 || matches!(kind, FaultKind::Schema | FaultKind::TriggersOff) =>
         {
-            commit_one(session, write, patience, bounds).map_err(StoreError::of_the_write_alone)
+            commit_one(dedicated, write, patience, bounds).map_err(StoreError::of_the_write_alone)
         }
         error => Err(error),
     }
 }
 
 fn commit_one(
-    session: &mut Session,
+    dedicated: &mut DedicatedConnection,
     write: &Write,
     patience: Duration,
     bounds: GroupBounds,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
-    let (committed, mut answers) = commit_writes(session, &[write], patience, bounds, run_each)?;
+    let (committed, mut answers) = commit_writes(dedicated, &[write], patience, bounds, run_each)?;
     let answer = answers
         .pop()
         .unwrap_or_else(|| Err(StoreError::Internal("a write has no outcome".to_owned())));

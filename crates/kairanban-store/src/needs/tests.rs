@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// Returns the triggers that the migrations leave behind, by name: the table, and in which
-/// sessions each fires.
+/// connections each fires.
 fn of_the_migrations() -> BTreeMap<String, (String, Fires)> {
     let mut folders: Vec<_> = std::fs::read_dir("../../migrations/postgres")
         .expect("migrations")

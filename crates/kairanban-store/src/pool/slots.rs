@@ -99,7 +99,7 @@ impl PoolSlots {
             if in_use.abandon_silent(inner.silence_max, inner.abandoned_max) {
                 tracing::warn!(
                     abandoned = in_use.abandoned,
-                    "a session of the database does not answer; another takes its place"
+                    "a connection to the database does not answer; another takes its place"
                 );
                 on_silence();
             }

@@ -6,7 +6,7 @@ use kairanban_core::{Actor, BoardName, BrowserSession, Token};
 
 use super::Store;
 use crate::{
-    AdminCommand, FoundToken, NewSession, NewTicket, NewToken, RowPage, Secret, StoreError,
+    AdminCommand, FoundToken, NewBrowserSession, NewTicket, NewToken, RowPage, Secret, StoreError,
     TicketTimes, TokenKey,
     admin::{WriteEffect, WriteOutcome},
     browser_sessions,
@@ -110,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the token is gone, or if the database is away.
-    pub fn create_session(&self, new: NewSession<'_>) -> Result<(), StoreError> {
+    pub fn create_session(&self, new: NewBrowserSession<'_>) -> Result<(), StoreError> {
         self.announced(|connection| {
             browser_sessions::create(connection, new)?;
             Ok(((), Changed::Nothing))

@@ -68,15 +68,15 @@ fn a_commit_has_the_revision_that_was_stamped() {
 fn a_step_that_fails_rolls_back_and_ends_the_transaction() {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = pool(&folder);
-    let mut session = pool.session();
-    let mut tx = WriteTx::on_session(&mut session, PATIENCE).expect("begun");
+    let mut dedicated = pool.dedicated();
+    let mut tx = WriteTx::on_dedicated(&mut dedicated, PATIENCE).expect("begun");
     tx.run(insert).expect("written");
     tx.run(|_| Err::<(), _>(StoreError::KeyReused))
         .expect_err("a failure");
     tx.run(insert).expect_err("it is over");
     tx.commit().expect_err("it is over");
     assert_eq!(count_topics(&pool), 0);
-    let mut tx = WriteTx::on_session(&mut session, PATIENCE).expect("begun");
+    let mut tx = WriteTx::on_dedicated(&mut dedicated, PATIENCE).expect("begun");
     tx.run(insert).expect("written");
     tx.commit().expect("committed");
     assert_eq!(count_topics(&pool), 1);

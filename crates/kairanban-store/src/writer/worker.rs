@@ -3,8 +3,8 @@
 //!
 //! The worker takes a group from the queue, commits it and answers. It lays the answers down in
 //! [`InFlight`] while it waits for the database, so that the watcher can answer in its place: then
-//! the worker is abandoned together with its session, and another goes on with the queue. No commit
-//! passes from one thread to another, which would cost as much as the commit.
+//! the worker is abandoned together with its connection, and another goes on with the queue. No
+//! commit passes from one thread to another, which would cost as much as the commit.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,7 +20,7 @@ use super::{CHECK_INTERVAL, Group, Groups, Job, WriterConfig};
 use crate::{
     Committed, Store, StoreError, WriterHealth,
     group_commit::{self, GroupBounds, GroupOutcome},
-    pool::Session,
+    pool::DedicatedConnection,
     write::WriteAnswer,
 };
 
@@ -115,7 +115,7 @@ impl Shared {
         // One for the handle that is kept there.
         if Arc::strong_count(alive) - 1 > self.0.config.abandoned_max {
             return Err(
-                "a session of the database does not answer, and no other may be opened \
+                "a connection to the database does not answer, and no other may be opened \
                  (database.write_abandoned_max)"
                     .to_owned(),
             );
@@ -126,7 +126,7 @@ impl Shared {
             .name("writer-worker".to_owned())
             .spawn(move || {
                 let _report = ReportPanic(&shared);
-                shared.serve(number, shared.0.store.pool.session());
+                shared.serve(number, shared.0.store.pool.dedicated());
                 drop(alive);
             })
             .map(drop)
@@ -163,7 +163,7 @@ impl Shared {
         in_flight.since = None;
         let answers = std::mem::take(&mut in_flight.answers);
         drop(in_flight);
-        let reason = "a session of the database does not answer";
+        let reason = "a connection to the database does not answer";
         self.0.health.set(reason.to_owned());
         tracing::warn!(
             reason,
@@ -175,13 +175,13 @@ impl Shared {
     }
 
     /// Commits groups until there are no more, or this worker is abandoned.
-    fn serve(&self, number: u64, mut session: Session) {
+    fn serve(&self, number: u64, mut dedicated: DedicatedConnection) {
         let mut checked_at = Instant::now();
         loop {
             // Else only idle writers check, and other kinds of writes may go on all the time.
             if checked_at.elapsed() >= CHECK_INTERVAL && self.0.health.is_of_check() {
                 checked_at = Instant::now();
-                if !self.check(number, &mut session) {
+                if !self.check(number, &mut dedicated) {
                     return;
                 }
             }
@@ -189,7 +189,7 @@ impl Shared {
             let Group { jobs, has_retry } = match next {
                 Ok(group) => group,
                 Err(RecvTimeoutError::Timeout) => {
-                    if !self.check(number, &mut session) {
+                    if !self.check(number, &mut dedicated) {
                         return;
                     }
                     continue;
@@ -204,7 +204,7 @@ impl Shared {
             let outcome = self.run(
                 number,
                 answers,
-                |bounds| group_commit::commit(&mut session, &writes, has_retry, bounds),
+                |bounds| group_commit::commit(&mut dedicated, &writes, has_retry, bounds),
                 writes.len(),
             );
             match outcome {
@@ -231,13 +231,13 @@ impl Shared {
 
     /// Finds out whether writing works, while there is nothing to write: nothing else would show
     /// it. False if this worker was abandoned meanwhile.
-    fn check(&self, number: u64, session: &mut Session) -> bool {
+    fn check(&self, number: u64, dedicated: &mut DedicatedConnection) -> bool {
         let is_faulty = self.0.store.pool.take_write_failure() || self.0.health.is_faulty();
         let check = |bounds| {
             if is_faulty {
-                group_commit::check(session, bounds)
+                group_commit::check(dedicated, bounds)
             } else {
-                group_commit::check_session(session)
+                group_commit::check_dedicated(dedicated)
             }
         };
         let Ok((outcome, _)) = self.run(number, Vec::new(), check, 1) else {

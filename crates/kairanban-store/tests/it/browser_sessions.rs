@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use kairanban_core::ChangeKind;
 use kairanban_store::{
-    AdminCommand, FoundToken, NewSession, NewTicket, Secret, StoreError, TokenKey,
+    AdminCommand, FoundToken, NewBrowserSession, NewTicket, Secret, StoreError, TokenKey,
 };
 
 use crate::{
@@ -34,7 +34,7 @@ fn find_token(place: &Place, secret: &str) -> FoundToken {
 
 fn begin(place: &Place, token: &FoundToken, age_max: Duration) -> String {
     let secret = Secret::session().expect("random");
-    let new = NewSession {
+    let new = NewBrowserSession {
         token,
         secret: &secret,
         age_max,
@@ -57,7 +57,7 @@ fn signed_in(place: &Place) -> (FoundToken, String) {
 
 fn end(place: &Place, id: i64) -> Result<(), StoreError> {
     let (writer, _) = place.writer();
-    run(writer.write(administer(AdminCommand::EndSession { id }))).map(drop)
+    run(writer.write(administer(AdminCommand::EndBrowserSession { id }))).map(drop)
 }
 
 fn a_session_is_found_by_its_whole_secret_with_its_token(place: &Place) {

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 
 use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewSession, NewTicket,
+    AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewBrowserSession, NewTicket,
     NewToken, Page, Secret, Store, StoreError, TicketTimes, Visible, Write, Writer, check, migrate,
 };
 
@@ -277,7 +277,7 @@ fn use_sessions(store: &Store, token: &Secret) {
     let token = found.expect("found").pop().flatten().expect("a token");
     for _ in 0..2 {
         let secret = Secret::session().expect("random");
-        let new = NewSession {
+        let new = NewBrowserSession {
             token: &token,
             secret: &secret,
             age_max: Duration::from_secs(60),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kairanban_core::{BoardName, Scope, TopicId};
 use kairanban_store::{
-    AdminCommand, BoardEdit, NewSession, NewToken, Secret, StoreError, Write, WriteResult, mend,
+    AdminCommand, BoardEdit, NewBrowserSession, NewToken, Secret, StoreError, Write, WriteResult,
+    mend,
 };
 
 use crate::{
@@ -55,7 +56,7 @@ fn begin_session(place: &Place) -> (i64, String) {
     let found = place.store.find_tokens(&[make_token(place, None)]);
     let token = found.expect("read").pop().flatten().expect("a token");
     let secret = Secret::session().expect("random");
-    let new = NewSession {
+    let new = NewBrowserSession {
         token: &token,
         secret: &secret,
         age_max: Duration::from_secs(3_600),
@@ -144,7 +145,7 @@ const CASES: [Case; 10] = [
     case(
         |scene| {
             let (id, _) = scene.session;
-            administer(AdminCommand::EndSession { id })
+            administer(AdminCommand::EndBrowserSession { id })
         },
         &[("browser_sessions", "browser_sessions_ended")],
         &["browser_sessions_ended"],
@@ -164,7 +165,7 @@ const fn place_of(write: &Write) -> usize {
             AdminCommand::DeleteBoard { .. } => 6,
             AdminCommand::CreateToken { .. } => 7,
             AdminCommand::RevokeToken { .. } => 8,
-            AdminCommand::EndSession { .. } => 9,
+            AdminCommand::EndBrowserSession { .. } => 9,
         },
     }
 }

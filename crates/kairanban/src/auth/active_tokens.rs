@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use kairanban_core::Token;
-use kairanban_store::{FoundSession, FoundToken, TokenKey};
+use kairanban_store::{FoundBrowserSession, FoundToken, TokenKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -173,7 +173,7 @@ impl ActiveTokens {
             let now = found.get(entry.key()).copied();
             entry.send_if_modified(|followed| {
                 // `FoundToken::ends_at` differs each time by as much as the reading took.
-                fn stored(found: &FoundToken) -> (&Token, Option<FoundSession>) {
+                fn stored(found: &FoundToken) -> (&Token, Option<FoundBrowserSession>) {
                     (&found.token, found.session)
                 }
                 let changed = followed.as_ref().map(stored) != now.map(stored);
@@ -275,7 +275,7 @@ mod tests {
             expires_at: token_end.map(at),
             ..token()
         };
-        let session = FoundSession {
+        let session = FoundBrowserSession {
             id: session,
             expires_at: at(100),
         };

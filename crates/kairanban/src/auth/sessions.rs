@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kairanban_store::{FoundToken, NewSession, Secret};
+use kairanban_store::{FoundToken, NewBrowserSession, Secret};
 
 use super::{Authenticator, Credential, Denied};
 use crate::blocking::query;
@@ -44,7 +44,7 @@ impl Authenticator {
             if let Some(earlier) = earlier {
                 store.end_session(&earlier)?;
             }
-            store.create_session(NewSession {
+            store.create_session(NewBrowserSession {
                 token: &token,
                 secret: &made,
                 age_max: bounds.age_max,

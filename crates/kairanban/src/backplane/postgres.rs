@@ -2,7 +2,7 @@
 //!
 //! Other programs' commits notify by the trigger. Ours stay silent inside the transaction, where
 //! NOTIFY would make commits wait for each other; this connection notifies after them. LISTEN
-//! sessions die silently, so this one is checked.
+//! connections die silently, so this one is checked.
 
 use std::sync::Arc;
 
@@ -32,30 +32,33 @@ pub(super) struct ListenTransport {
 
 impl Transport for ListenTransport {
     const NAME: &'static str = "LISTEN";
-    type Session = ListenSession;
+    type Connection = ListenConnection;
 
-    async fn open(&self) -> Result<ListenSession, String> {
-        let session = ListenSession::open(self.url.expose(), self.wake.clone()).await?;
+    async fn open(&self) -> Result<ListenConnection, String> {
+        let connection = ListenConnection::open(self.url.expose(), self.wake.clone()).await?;
         if self.is_pooled().await? {
-            // A LISTEN would stay on a session that other programs are lent (ADR 15). This one may
-            // still notify.
+            // A LISTEN would stay on a connection that other programs are lent (ADR 15). This one
+            // may still notify.
             tracing::warn!("{POOLER}");
         } else {
-            session.listen().await.map_err(|error| described(&error))?;
-            tracing::info!(channel = session.channel, "listening for notifications");
+            connection
+                .listen()
+                .await
+                .map_err(|error| described(&error))?;
+            tracing::info!(channel = connection.channel, "listening for notifications");
         }
         // Commits before the subscription sent no message here.
         self.wake.wake(WakeSource::Listen);
-        Ok(session)
+        Ok(connection)
     }
 
-    async fn serve(&self, mut session: ListenSession) -> String {
+    async fn serve(&self, mut connection: ListenConnection) -> String {
         let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
-                _ = &mut session.driver => return "the connection ended".to_owned(),
-                () = self.announce.notified() => session.notify().await,
-                _ = beat.tick() => session.is_alive().await,
+                _ = &mut connection.driver => return "the connection ended".to_owned(),
+                () = self.announce.notified() => connection.notify().await,
+                _ = beat.tick() => connection.is_alive().await,
             };
             if let Err(error) = done {
                 return error;
@@ -73,7 +76,7 @@ impl ListenTransport {
         let asked = blocking(move || is_pooled(&address, timeouts));
         match timeout(HEARTBEAT_LIMIT, asked).await {
             Ok(pooled) => pooled.map_err(|error| error.to_string()),
-            Err(_) => Err("the session does not answer".to_owned()),
+            Err(_) => Err("the connection does not answer".to_owned()),
         }
     }
 }
@@ -82,37 +85,37 @@ const POOLER: &str = "a transaction pooler (PgBouncer with pool_mode=transaction
     stands before Postgres, and loses notifications: point database.listen_url past it. Until then \
     commits of other programs and nodes show after database.poll_ms";
 
-pub(super) struct ListenSession {
+pub(super) struct ListenConnection {
     client: Client,
     channel: String,
     /// Marks our own messages, which are ignored.
     node: String,
-    /// Drives the connection; the session ends with it.
+    /// Drives the connection, which ends with it.
     driver: JoinHandle<()>,
 }
 
-impl Drop for ListenSession {
+impl Drop for ListenConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl ListenSession {
+impl ListenConnection {
     async fn open(url: &str, wake: Wake) -> Result<Self, String> {
         let node = node_name()?;
         let (client, driver) = connect(url, wake, node.clone()).await?;
-        // In a session from here on, so that the connection ends with it.
-        let mut session = Self {
+        // Owned from here on, so that dropping it ends the connection.
+        let mut connection = Self {
             client,
             channel: String::new(),
             node,
             driver,
         };
-        let named = session
+        let named = connection
             .client
             .query_typed_one("SELECT channel_name(current_schema())", &[]);
-        session.channel = in_time(named).await?.get(0);
-        Ok(session)
+        connection.channel = in_time(named).await?.get(0);
+        Ok(connection)
     }
 
     async fn listen(&self) -> Result<(), tokio_postgres::Error> {
@@ -142,7 +145,7 @@ async fn in_time<T>(
 ) -> Result<T, String> {
     match timeout(HEARTBEAT_LIMIT, query).await {
         Ok(done) => done.map_err(|error| described(&error)),
-        Err(_) => Err("the session does not answer".to_owned()),
+        Err(_) => Err("the connection does not answer".to_owned()),
     }
 }
 

@@ -18,33 +18,33 @@ pub(super) struct RedisTransport {
 
 impl Transport for RedisTransport {
     const NAME: &'static str = "Redis";
-    type Session = RedisSession;
+    type Connection = RedisConnection;
 
-    async fn open(&self) -> Result<RedisSession, String> {
-        let session = RedisSession::open(&self.redis, &self.channel).await?;
+    async fn open(&self) -> Result<RedisConnection, String> {
+        let connection = RedisConnection::open(&self.redis, &self.channel).await?;
         tracing::info!(channel = self.channel, "subscribed in Redis");
         // Commits before the subscription sent no message here.
         self.wake.wake(WakeSource::Redis);
-        Ok(session)
+        Ok(connection)
     }
 
-    async fn serve(&self, mut session: RedisSession) -> String {
+    async fn serve(&self, mut connection: RedisConnection) -> String {
         let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
-                message = session.heard.next() => match message {
+                message = connection.heard.next() => match message {
                     None => return "the connection ended".to_owned(),
                     Some(message) => {
-                        if message.get_payload_bytes() != session.node.as_bytes() {
+                        if message.get_payload_bytes() != connection.node.as_bytes() {
                             self.wake.hint(WakeSource::Redis);
                         }
                         Ok(())
                     }
                 },
                 () = self.announce.notified() => {
-                    self.redis.publish(&self.channel, &session.node).await
+                    self.redis.publish(&self.channel, &connection.node).await
                 }
-                _ = beat.tick() => session.is_alive().await,
+                _ = beat.tick() => connection.is_alive().await,
             };
             if let Err(error) = done {
                 return error;
@@ -53,14 +53,14 @@ impl Transport for RedisTransport {
     }
 }
 
-pub(super) struct RedisSession {
+pub(super) struct RedisConnection {
     node: String,
     heard: PubSubStream,
-    /// Sends the PINGs that check the session.
+    /// Sends the PINGs that check the connection.
     control: PubSubSink,
 }
 
-impl RedisSession {
+impl RedisConnection {
     async fn open(redis: &Redis, channel: &str) -> Result<Self, String> {
         let opened = async {
             let (mut control, heard) = redis.client().get_async_pubsub().await?.split();

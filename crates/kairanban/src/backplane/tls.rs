@@ -22,7 +22,7 @@ pub(super) struct Dsn {
     root_certificate: Option<String>,
 }
 
-/// Parameters of libpq that tokio-postgres does not know, and a LISTEN session does not need.
+/// Parameters of libpq that tokio-postgres does not know, and a LISTEN connection does not need.
 const NOT_NEEDED: [&str; 5] = [
     "sslcompression",
     "gssencmode",

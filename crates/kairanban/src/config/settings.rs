@@ -173,7 +173,7 @@ sections! {
         write_lock_wait = "write_lock_wait_ms" in "positive_millis": Duration,
         /// Attempts at one write.
         write_tries_max: NonZero<usize>,
-        /// Abandoned write sessions that may exist at the same time.
+        /// Abandoned connections of the writer that may exist at the same time.
         write_abandoned_max: usize,
         /// Interval between two polls of the change log.
         poll = "poll_ms" in "positive_millis": Duration,

@@ -193,9 +193,12 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.administer(administrator.actor(), AdminCommand::EndSession { id })
-            .await
-            .map(drop)
+        self.administer(
+            administrator.actor(),
+            AdminCommand::EndBrowserSession { id },
+        )
+        .await
+        .map(drop)
     }
 
     async fn administer(

@@ -1,4 +1,4 @@
-//! A session of the writer that does not answer is abandoned: others write on, and nothing is
+//! A connection of the writer that does not answer is abandoned: others write on, and nothing is
 //! written twice.
 
 use std::{

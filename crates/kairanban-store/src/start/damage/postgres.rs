@@ -25,7 +25,7 @@ struct TriggerState {
     /// When it fires; `None` if there is no such trigger.
     #[diesel(sql_type = Nullable<Text>)]
     enabled: Option<String>,
-    /// The role of the session, which is the same for all.
+    /// The role of the connection, which is the same for all.
     #[diesel(sql_type = Text)]
     role: String,
 }
@@ -100,12 +100,12 @@ fn compare(wanted: &Trigger, made: &Object, state: &TriggerState, is_ours: bool)
             "the trigger {name} of {table} is not kairanban's (first {drop})"
         )));
     }
-    // How one that is enabled for ordinary sessions fires is set right at every start.
+    // How one that is enabled for ordinary connections fires is set right at every start.
     let is_right = enabled == mode || enabled == "O";
     let what = if enabled == "D" {
         "is disabled"
     } else {
-        "does not fire in the sessions that it is for"
+        "does not fire on the connections that it is for"
     };
     (!is_right).then(|| Damage::mendable(format!("the trigger {name} of {table} {what}"), enable))
 }
@@ -122,7 +122,7 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// In sessions of that role no ordinary trigger fires.
+/// On connections of that role no ordinary trigger fires.
 fn replica_role(connection: &mut AnyConnection) -> Result<Damage, StoreError> {
     const SETTING: &str = "session_replication_role";
     let reset = connection.reset_sql(SETTING)?;

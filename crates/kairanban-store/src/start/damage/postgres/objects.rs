@@ -138,8 +138,8 @@ fn foreign_triggers() -> String {
     )
 }
 
-/// What sessions have drawn ahead is forgotten by ALTER SEQUENCE; the next revision is to be larger
-/// than all that were drawn.
+/// What connections have drawn ahead is forgotten by ALTER SEQUENCE; the next revision is to be
+/// larger than all that were drawn.
 fn sequences() -> String {
     format!(
         "SELECT format('the sequence %s does not count one by one', seqrelid::regclass) AS what, \

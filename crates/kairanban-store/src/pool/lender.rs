@@ -1,4 +1,4 @@
-//! What lends connections to write transactions: the pool, or a session of the writer's own.
+//! What lends connections to write transactions: the pool, or a connection of the writer's own.
 
 use std::ops::DerefMut;
 
@@ -75,22 +75,23 @@ impl ConnectionLender for &Pool {
     fn take_back(&mut self, _: Self::Lent) {}
 }
 
-/// A session for writing, outside the pool: if it never answers, no other work lacks a connection.
-pub(crate) struct Session {
+/// A connection for writing, outside the pool: if it never answers, no other work lacks a
+/// connection.
+pub(crate) struct DedicatedConnection {
     pool: Pool,
     idle: Option<Box<TrackedConnection>>,
 }
 
-impl Session {
-    /// Creates a session that connects at its first use.
+impl DedicatedConnection {
+    /// Creates one that connects at its first use.
     pub(super) const fn new(pool: Pool) -> Self {
         Self { pool, idle: None }
     }
 
-    /// Returns the pool, and what lends the session's connection.
-    pub(crate) const fn parts(&mut self) -> (&Pool, SessionLender<'_>) {
+    /// Returns the pool, and what lends the connection.
+    pub(crate) const fn parts(&mut self) -> (&Pool, DedicatedLender<'_>) {
         let Self { pool, idle } = self;
-        (pool, SessionLender { pool, idle })
+        (pool, DedicatedLender { pool, idle })
     }
 
     /// Returns whether other programs can only write in turn with this one, so that waiting for
@@ -99,7 +100,7 @@ impl Session {
         self.pool.write_lock.is_some()
     }
 
-    /// Checks that the session may write, by one short statement and without a transaction.
+    /// Checks that the connection may write, by one short statement and without a transaction.
     pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
         let file = self.pool.file()?;
         let mut pooled = self
@@ -118,13 +119,13 @@ impl Session {
     }
 }
 
-/// Lends the one connection of a [`Session`], or opens another if that is dead.
-pub(crate) struct SessionLender<'s> {
+/// Lends the one connection of a [`DedicatedConnection`], or opens another if that is dead.
+pub(crate) struct DedicatedLender<'s> {
     pool: &'s Pool,
     idle: &'s mut Option<Box<TrackedConnection>>,
 }
 
-impl ConnectionLender for SessionLender<'_> {
+impl ConnectionLender for DedicatedLender<'_> {
     type Lent = Box<TrackedConnection>;
 
     fn tries_max(&self) -> usize {
