@@ -62,12 +62,8 @@ export class Connection {
     if (turn === 1 && first) this.#status = replica.get(first).link;
     this.#openedAt = env.now();
     this.announce();
-    if (!(await this.#haveLists(turn)) || turn !== this.#turn) return;
-    const boards = [...this.boards];
-    if (!boards.length) return;
-    const lists = boards.map((board) => this.#list(board)).filter((list): list is List => !!list);
-    const cursor = lists.length === boards.length ? leastCursor(lists) : undefined;
-    const source = env.source(this.#address(boards, cursor));
+    if (!(await this.#isCleared(turn)) || turn !== this.#turn || !this.boards.size) return;
+    const source = env.source(this.#address([...this.boards]));
     this.#source = source;
     this.#patient = this.#planned = false;
     this.#attempt();
@@ -118,26 +114,25 @@ export class Connection {
     return list?.cursor ? list : null;
   }
 
-  #address(boards: string[], cursor: string | undefined): string {
-    const query = "format=patch&heartbeat=event" + (cursor ? `&last_event_id=${cursor}` : "");
+  #address(boards: string[]): string {
+    const known = boards.map((board) => this.#list(board)).filter((list): list is List => !!list);
+    const cursor = leastCursor(known);
+    // Boards that it does not claim come with their lists.
+    const without = boards.filter((board) => !this.#list(board)).map((board) => `~${board}`);
+    const since = cursor ? `&last_event_id=${cursor}${without.join("")}` : "";
+    const query = "format=patch&heartbeat=event" + since;
     const [first] = boards;
     return boards.length === 1
       ? `${this.#deps.url}/b/${first}/stream?${query}`
       : `${this.#deps.url}/stream?${boards.map((board) => `board=${board}&`).join("")}${query}`;
   }
 
-  /**
-   * Asks for the lists that are missing, where the stream is to go on from those of other boards;
-   * and for all, after a refusal. False: not now.
-   */
-  async #haveLists(turn: number): Promise<boolean> {
+  /** After a refusal, asks for all lists: an EventSource cannot see why. False: not now. */
+  async #isCleared(turn: number): Promise<boolean> {
     const { env, url } = this.#deps;
-    const boards = [...this.boards];
-    const missing = boards.filter((board) => !this.#list(board));
-    const asked = this.#doubt ? boards : missing.length < boards.length ? missing : [];
-    if (!asked.length) return true;
+    if (!this.#doubt) return true;
     const answers = await Promise.all(
-      asked.map(async (board) => [board, await askForList(env, url, board)] as const),
+      [...this.boards].map(async (board) => [board, await askForList(env, url, board)] as const),
     );
     if (turn !== this.#turn) return false;
     let laterMs = -1;
