@@ -41,6 +41,7 @@ const takenFromBoard = {
 async function buildInto(folder) {
   await build({
     ...common,
+    define: { IS_PAGE: "false" },
     entryPoints: ["src/index.ts", "src/react.ts", "src/element.ts"],
     outdir: folder,
     // A page and the element share one copy of the client.
@@ -49,6 +50,7 @@ async function buildInto(folder) {
   });
   const page = {
     ...common,
+    define: { IS_PAGE: "true" },
     outdir: folder,
     banner: { js: "/* kairanban: made from web/app */" },
   };

@@ -36,7 +36,8 @@ export class BrowserClient implements Client {
       url,
       heartbeatMs: 1_000 * (options.heartbeat ?? 15),
       boardsMax: options.boardsPerStream ?? 50,
-      share: options.share ?? true,
+      share: !options.ticket && (options.share ?? true),
+      ticket: options.ticket ?? "",
       identity: options.identity ?? "",
       changed,
     });
