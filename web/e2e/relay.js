@@ -26,6 +26,8 @@ for (const name of query.getAll("board").concat(query.has("board") ? [] : "main"
 export class Relay {
   /** What is served at /embedding. */
   page = "";
+  /** What is served at /app.js. */
+  app = "";
   /** Open streams, each with what ends it and whether it says nothing any more. */
   streams = new Set();
   /** How many posts of the next lose their answers. */
@@ -51,6 +53,15 @@ export class Relay {
     for (const stream of this.streams) stream.silent = true;
   }
 
+  /** Waits until so many streams are open. */
+  async has(count) {
+    const end = Date.now() + 10_000;
+    while (this.streams.size !== count) {
+      if (Date.now() > end) throw new Error(`${this.streams.size} streams are open, and not ${count}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   cut() {
     for (const stream of this.streams) stream.response.destroy();
   }
@@ -62,7 +73,7 @@ export class Relay {
 
   async #serve(incoming, response) {
     const { pathname } = new URL(incoming.url, this.url);
-    const own = { "/tab": ["text/html", PAGE], "/tab.js": ["text/javascript", SCRIPT], "/embedding": ["text/html", this.page] }[pathname];
+    const own = { "/tab": ["text/html", PAGE], "/tab.js": ["text/javascript", SCRIPT], "/embedding": ["text/html", this.page], "/app.js": ["text/javascript", this.app] }[pathname];
     if (own) return response.writeHead(200, { "Content-Type": own[0] }).end(own[1]);
     if (pathname.startsWith("/dist/")) {
       const file = await readFile(new URL(`..${pathname}`, import.meta.url));
