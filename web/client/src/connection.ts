@@ -174,8 +174,7 @@ export class Connection {
   #live(): void {
     this.#failures = 0;
     this.#patient = this.#planned = false;
-    this.#status = { name: "live" };
-    this.announce();
+    this.#say({ name: "live" });
     this.#watch();
   }
 
@@ -269,7 +268,6 @@ export class Connection {
   }
 
   #say(status: Status): void {
-    if (JSON.stringify(status) === JSON.stringify(this.#status)) return;
     this.#status = status;
     this.announce();
   }
