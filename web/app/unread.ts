@@ -4,7 +4,7 @@ import type { BoardState } from "../client/src/api.js";
 import { board, client, copy, find, left, main, name, put, remembered } from "./shared.js";
 import { remember } from "./remember.js";
 
-/** Of the other boards that this browser has been to, so many are followed besides. */
+/** At most this many of the other boards that this browser has been to are followed. */
 const OTHERS_MAX = 10;
 const title = document.title;
 const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]")!;

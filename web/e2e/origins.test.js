@@ -73,7 +73,7 @@ test("forms of other origins neither sign in nor out, nor post", () =>
         const answered = page.waitForResponse(`${own.url}${path}`);
         await page.click("button");
         const answer = await answered;
-        // A site that may post as anyone may is told that there is no such board.
+        // For a site that may post as anyone may, there is no such board.
         assert.equal(answer.status(), path === "/b/secret" ? 404 : 403, `${path} from ${origin}`);
         assert.equal(await answer.headerValue("set-cookie"), null);
         await page.close();
@@ -83,7 +83,7 @@ test("forms of other origins neither sign in nor out, nor post", () =>
     await isUntouched(all, cookies);
   }));
 
-/** In the page: asks in every way that takes cookies along, and returns what came of it. */
+/** In the page: asks in every way that takes cookies along, and returns the outcome of each. */
 function attack(url) {
   const settled = async (name, work) => [name, await work.then((said) => said, () => "refused")];
   const ask = (path, init) => fetch(url + path, { credentials: "include", ...init }).then((answer) => answer.text());
@@ -172,7 +172,7 @@ test("an element on another site reads a private board with a ticket, until its 
     await node.api(admin, "DELETE", `tokens/${tokens.find(({ name }) => name === "hall").id}`);
     await isAt(page, "ended");
     assert.deepEqual(await texts(page), []);
-    // A ticket that is none ends, too, and says so.
+    // A ticket that is invalid ends it, too.
     await page.evaluate(() => document.querySelector("kairanban-board").setAttribute("ticket", "guessed"));
     await isAt(page, "ended");
   }));

@@ -53,7 +53,7 @@ export class Relay {
     for (const stream of this.streams) stream.silent = true;
   }
 
-  /** Waits until so many streams are open. */
+  /** Waits until this number of streams is open. */
   async has(count) {
     const end = Date.now() + 10_000;
     while (this.streams.size !== count) {
