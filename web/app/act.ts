@@ -6,7 +6,7 @@ import { board, client, copy, find, get, list, put, say, show } from "./shared.j
 import { canEdit, compose, edit, takeBack } from "./compose.js";
 import { keys } from "./keys.js";
 import { themes } from "./theme.js";
-import { count } from "./unread.js";
+import { count, countOthers } from "./unread.js";
 
 export { postRows } from "./posts.js";
 
@@ -76,6 +76,7 @@ setInterval(() => {
   const { status, posts } = board.getSnapshot();
   if (status.name !== "live" || posts.length) show();
 }, 1_000);
+countOthers();
 compose();
 keys();
 themes();

@@ -2,7 +2,7 @@
 // that nothing is loaded twice (build.js).
 
 export { board, client } from "./live.js";
-export { copy, find, get, list, name, put, remembered, say, words } from "./page.js";
+export { copy, find, get, list, main, name, put, remembered, say, words } from "./page.js";
 export { left, leftOff } from "./reading.js";
 export { draw, row } from "./rows.js";
 export { show } from "./show.js";

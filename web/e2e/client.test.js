@@ -80,7 +80,7 @@ for (const [where, host] of [
       let pages = await Promise.all(Array.from({ length: 8 }, () => open("", url)));
       assert.equal(await pages[0].evaluate(() => "locks" in navigator), host !== PLAIN);
       await Promise.all(pages.map((page) => isAt(page, "live")));
-      await eventually(() => relay.streams.size === 1, "one stream");
+      await relay.has(1);
       await node.post("one");
       await Promise.all(pages.map((page) => shows(page, ["one"])));
 
@@ -88,7 +88,7 @@ for (const [where, host] of [
       pages = pages.filter((page) => page !== closed);
       await Promise.all([closed.close(), node.post("two")]);
       await Promise.all(pages.map((page) => shows(page, ["one", "two"])));
-      await eventually(() => relay.streams.size === 1, "one stream again");
+      await relay.has(1);
 
       const killed = await leaderOf(pages);
       const session = await killed.context().newCDPSession(killed);
@@ -121,7 +121,7 @@ test("a leader that is frozen, hidden or hangs hands over, and follows when it i
       comments.push(`after ${comments.length}`);
       await node.post(comments.at(-1));
       await Promise.all(pages.map((page) => shows(page, comments)));
-      await eventually(() => relay.streams.size === 1, "one stream again");
+      await relay.has(1);
     };
     // Headless pages are always visible, so the events are ours.
     const dispatch = (name) => (page) => page.evaluate((name) => void document.dispatchEvent(new Event(name)), name);
@@ -241,7 +241,7 @@ test("a board that is deleted ends in all tabs; others go on, on the same stream
     await node.sql("INSERT INTO boards (name) VALUES ('lost');");
     const pages = [await open("board=main&board=lost"), await open("board=lost")];
     await Promise.all(pages.map((page) => isAt(page, "live")));
-    await eventually(() => relay.streams.size === 1, "one stream of both boards");
+    await relay.has(1);
     const sources = () => Promise.all(pages.map((page) => page.evaluate(() => window.sources.length)));
     const opened = await sources();
     await node.sql("DELETE FROM boards WHERE name = 'lost';");

@@ -1,12 +1,9 @@
 // Signing in and out in a real browser.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { promisify } from "node:util";
 import { Node, startChromium } from "./node.js";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -29,26 +26,9 @@ after(async () => {
 });
 
 /** @param {string} scope @param {string} name */
-async function createToken(scope, name) {
-  const program = process.env.KAIRANBAN_BIN ?? "../../target/debug/kairanban";
-  const environment = Object.entries(process.env).filter(([key]) => !key.startsWith("KAIRANBAN_"));
-  const database = `sqlite://${join(node.folder, "board.db")}`;
-  const { stdout } = await promisify(execFile)(program, ["--database-url", database, "token", "create", "--scope", scope, "--name", name], {
-    env: Object.fromEntries(environment),
-  });
-  return stdout.trim();
-}
-
+const createToken = (scope, name) => node.createToken(scope, name);
 /** @param {string} method @param {string} path @param {object} [body] */
-async function api(method, path, body) {
-  const answer = await fetch(`${node.url}/api/v1/${path}`, {
-    method,
-    body: body && JSON.stringify(body),
-    headers: { Authorization: `Bearer ${admin}`, "Content-Type": "application/json" },
-  });
-  assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-  return answer.status === 204 ? undefined : answer.json();
-}
+const api = (method, path, body) => node.api(admin, method, path, body);
 
 /** Signs in on the way to the private board. @param {import("playwright-core").Page} page @param {string} token */
 async function signIn(page, token) {

@@ -22,15 +22,15 @@ const quote = (text) => `'${text.replaceAll("'", "''")}'`;
 const insert = (board, [author, comment, minutes]) =>
   `INSERT INTO topics (board_id, author, comment, created_at) SELECT id, ${quote(author)}, ${quote(comment)}, strftime('%Y-%m-%d %H:%M:%f', 'now', '-${minutes} minutes') FROM boards WHERE name = ${quote(board)};`;
 
-/** Fills the boards of a node. @param {import("./node.js").Node} node */
-export async function neighbourhood(node, language = "en") {
+/** Fills the boards of a node. @param {import("./node.js").Node} node @param {(comment: string) => string} changed what becomes of each comment */
+export async function neighbourhood(node, language = "en", changed = (comment) => comment) {
   const isEnglish = language === "en";
   const boards = [
     ["cleaning", isEnglish ? "Cleaning rota" : "清掃当番", "open"],
     ["empty", isEnglish ? "Give and take" : "ゆずります・ください", "open"],
     ["fair", isEnglish ? "Summer fair" : "夏まつり実行委員会", "closed"],
   ];
-  const topics = isEnglish ? en : ja;
+  const topics = (isEnglish ? en : ja).map(([author, comment, minutes]) => [author, changed(comment), minutes]);
   const old = Array.from({ length: 8 }, (_, n) => ["", `${n + 1}. ${isEnglish ? "An older notice" : "以前のお知らせ"}`, 9000 - n]);
   const script = [
     `UPDATE boards SET title = ${quote(isEnglish ? "3-chome noticeboard" : "三丁目の掲示板")} WHERE name = 'main';`,

@@ -1,11 +1,12 @@
 // The program on a SQLite file of the test's own, and Chromium beside it.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 
 export class Node {
@@ -49,6 +50,28 @@ export class Node {
     const answer = await fetch(`${this.url}/${board}`, { method: "POST", body: comment, headers: { "Content-Type": "text/plain" } });
     if (answer.status !== 201) throw new Error(`${answer.status}: ${await answer.text()}`);
     return answer.json();
+  }
+
+  /** Creates a token. @param {string} scope @param {string} name */
+  async createToken(scope, name) {
+    const program = process.env.KAIRANBAN_BIN ?? "../../target/debug/kairanban";
+    const environment = Object.entries(process.env).filter(([key]) => !key.startsWith("KAIRANBAN_"));
+    const database = `sqlite://${join(this.folder, "board.db")}`;
+    const { stdout } = await promisify(execFile)(program, ["--database-url", database, "token", "create", "--scope", scope, "--name", name], {
+      env: Object.fromEntries(environment),
+    });
+    return stdout.trim();
+  }
+
+  /** Asks the REST API, with a token. @param {string} token @param {string} method @param {string} path @param {object} [body] */
+  async api(token, method, path, body) {
+    const answer = await fetch(`${this.url}/api/v1/${path}`, {
+      method,
+      body: body && JSON.stringify(body),
+      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? undefined : answer.json();
   }
 
   /** Runs SQL by another program. */

@@ -122,6 +122,42 @@ test("a tab in the background counts what came, in its title, icon and list of b
     assert.equal(await page.locator("#boards .count").count(), 0);
   }));
 
+test("the boards beside it that one has been to count what is new since, live, on the same stream", () =>
+  withNode(async (node, _open, context) => {
+    await node.sql("INSERT INTO boards (name, read) VALUES ('fair', 'open'), ('lost', 'open'), ('never', 'open');");
+    await Promise.all(["fair", "lost", "never"].map((board) => node.post(`old on ${board}`, `b/${board}`)));
+    const visit = async (path) => {
+      const page = await openTab(context, node.url + path);
+      await ready(page);
+      return page;
+    };
+    for (const board of ["fair", "lost"]) await (await visit(`/b/${board}`)).close();
+    await node.post("away", "b/fair");
+    const page = await visit("/");
+    const counts = () => page.locator("#boards li a").evaluateAll((links) => links.map((link) => link.innerText.replace(/\s+/g, " ").trim()));
+    const isCounted = (...wanted) => page.waitForFunction((wanted) => [...document.querySelectorAll("#boards a[data-board]")].map((link) => link.querySelector(".count span")?.textContent ?? "").join() === wanted, wanted.join());
+    await isCounted("1", "", "", "");
+    await node.post("and now", "b/fair");
+    await node.post("here, too", "b/lost");
+    await node.post("not counted", "b/never");
+    await isCounted("2", "1", "", "");
+    assert.deepEqual(await counts(), ["fair 2 new", "lost 1 new", "main", "never"]);
+    const open = await page.evaluate(() => window.sources.filter(({ readyState }) => readyState !== 2).map(({ url }) => url));
+    assert.equal(open.length, 1, `one stream: ${open}`);
+    // Seen in another tab, it is seen.
+    const other = await visit("/b/fair");
+    await isCounted("", "1", "", "");
+    await other.close();
+    await node.sql("DELETE FROM boards WHERE name = 'lost';");
+    await isCounted("", "", "", "");
+    await isAt(page, "live");
+    await page.setViewportSize({ width: 390, height: 800 });
+    await node.post("once more", "b/fair");
+    await page.click(".switch");
+    await page.locator("#boards .count", { hasText: "1 new" }).waitFor();
+    assert.deepEqual(page.complaints, []);
+  }));
+
 test("the connection is said in words: live, lost, offline, old, and back", () =>
   withNode(async (node, open, context) => {
     await node.post("kept");

@@ -65,18 +65,30 @@ export type Answer =
         readonly detail: string | null;
       };
     }
+  /** Less than 0: nothing is in the way. */
   | { readonly laterMs: number };
 
-export async function askForList(env: Env, url: string, board: string): Promise<Answer> {
-  const { status, body, cursor, retryAfterMs } = await request(env, topicsUrl(url, board), {
+/** With a ticket, which opens a stream and nothing else, only whether it still does. */
+export async function askForList(
+  env: Env,
+  url: string,
+  board: string,
+  ticket: string,
+): Promise<Answer> {
+  const isTicket = !IS_PAGE && ticket;
+  const address = isTicket ? `${url}/b/${board}/stream?ticket=${ticket}` : topicsUrl(url, board);
+  const { status, body, cursor, retryAfterMs } = await request(env, address, {
+    method: isTicket ? "HEAD" : "GET",
     // The stream may have been ahead of whatever the browser kept.
     cache: "no-cache",
   });
+  if (isTicket && status === 200) return { laterMs: -1 };
   if (status === 200 && body?.topics && cursor) {
     return { list: { topics: body.topics, revision: body.revision, cursor } };
   }
   const why = { 401: "auth", 403: "auth", 404: "gone", 410: "gone" }[status] as
     "gone" | "auth" | undefined;
-  if (why && body) return { ended: { name: "ended", why, detail: body.detail ?? null } };
+  if (why && (body || isTicket))
+    return { ended: { name: "ended", why, detail: body?.detail ?? null } };
   return { laterMs: retryAfterMs };
 }

@@ -36,7 +36,8 @@ export class BrowserClient implements Client {
       url,
       heartbeatMs: 1_000 * (options.heartbeat ?? 15),
       boardsMax: options.boardsPerStream ?? 50,
-      share: options.share ?? true,
+      share: !options.ticket && (options.share ?? true),
+      ticket: options.ticket ?? "",
       identity: options.identity ?? "",
       changed,
     });
@@ -122,6 +123,7 @@ class BoardStore implements Board {
     const now = this.#now();
     // Parts that are alike stay the same objects.
     if (isAlike(now.posts, before.posts)) now.posts = before.posts;
+    if (isAlike([...now.own], [...before.own])) now.own = before.own;
     if (JSON.stringify(now.status) === JSON.stringify(before.status)) now.status = before.status;
     if (isAlike(Object.values(now), Object.values(before))) return;
     this.#state = now;
@@ -133,7 +135,8 @@ class BoardStore implements Board {
   #now(): Writable<BoardState> {
     const { list } = this.#group.replica.get(this.name);
     const own = this.#posting.of(this.name);
-    const posts = list ? unseen(own, list.topics, list.revision, this.#posting.own) : own;
+    const ids = new Set(this.#posting.own);
+    const posts = list ? unseen(own, list.topics, list.revision, ids) : own;
     const settled = own.filter(
       (post) => !posts.includes(post) && (post.topic || post.state === "held"),
     );
@@ -144,7 +147,7 @@ class BoardStore implements Board {
       loaded: !!list,
       status: this.#group.replica.status(this.name),
       posts,
-      own: this.#posting.own,
+      own: ids,
     };
   }
 

@@ -5,13 +5,15 @@ import { askForList, parsed } from "./ask.js";
 import { backoff } from "./backoff.js";
 import type { Status } from "./api.js";
 import type { Env, Source } from "./env.js";
-import { leastCursor, type List } from "./list.js";
+import { isNewer, leastCursor, type List } from "./list.js";
 import type { Replica, StreamEvent } from "./replica.js";
 
 export interface ConnectionDeps {
   readonly env: Env;
   readonly url: string;
   readonly heartbeatMs: number;
+  /** Of the only board; empty without one. */
+  readonly ticket: string;
   readonly replica: Replica;
   /** Applies an event in all tabs. False: a list differs from the server's. */
   emit(boards: readonly string[], event: StreamEvent): boolean;
@@ -62,12 +64,8 @@ export class Connection {
     if (turn === 1 && first) this.#status = replica.get(first).link;
     this.#openedAt = env.now();
     this.announce();
-    if (!(await this.#haveLists(turn)) || turn !== this.#turn) return;
-    const boards = [...this.boards];
-    if (!boards.length) return;
-    const lists = boards.map((board) => this.#list(board)).filter((list): list is List => !!list);
-    const cursor = lists.length === boards.length ? leastCursor(lists) : undefined;
-    const source = env.source(this.#address(boards, cursor));
+    if (!(await this.#isCleared(turn)) || turn !== this.#turn || !this.boards.size) return;
+    const source = env.source(this.#address([...this.boards]));
     this.#source = source;
     this.#patient = this.#planned = false;
     this.#attempt();
@@ -118,26 +116,29 @@ export class Connection {
     return list?.cursor ? list : null;
   }
 
-  #address(boards: string[], cursor: string | undefined): string {
-    const query = "format=patch&heartbeat=event" + (cursor ? `&last_event_id=${cursor}` : "");
+  #address(boards: string[]): string {
+    const known = boards.map((board) => this.#list(board)).filter((list): list is List => !!list);
+    const cursor = leastCursor(known);
+    // Boards that it does not claim come with their lists.
+    const without = boards.filter((board) => !this.#list(board)).map((board) => `~${board}`);
+    const since = cursor ? `&last_event_id=${cursor}${without.join("")}` : "";
+    const { ticket, url } = this.#deps;
+    const withTicket = !IS_PAGE && ticket ? `&ticket=${ticket}` : "";
+    const query = `format=patch&heartbeat=event${withTicket}${since}`;
     const [first] = boards;
     return boards.length === 1
-      ? `${this.#deps.url}/b/${first}/stream?${query}`
-      : `${this.#deps.url}/stream?${boards.map((board) => `board=${board}&`).join("")}${query}`;
+      ? `${url}/b/${first}/stream?${query}`
+      : `${url}/stream?${boards.map((board) => `board=${board}&`).join("")}${query}`;
   }
 
-  /**
-   * Asks for the lists that are missing, where the stream is to go on from those of other boards;
-   * and for all, after a refusal. False: not now.
-   */
-  async #haveLists(turn: number): Promise<boolean> {
-    const { env, url } = this.#deps;
-    const boards = [...this.boards];
-    const missing = boards.filter((board) => !this.#list(board));
-    const asked = this.#doubt ? boards : missing.length < boards.length ? missing : [];
-    if (!asked.length) return true;
+  /** After a refusal, asks why, which an EventSource cannot see. False: not now. */
+  async #isCleared(turn: number): Promise<boolean> {
+    const { env, url, ticket } = this.#deps;
+    if (!this.#doubt) return true;
     const answers = await Promise.all(
-      asked.map(async (board) => [board, await askForList(env, url, board)] as const),
+      [...this.boards].map(
+        async (board) => [board, await askForList(env, url, board, ticket)] as const,
+      ),
     );
     if (turn !== this.#turn) return false;
     let laterMs = -1;
@@ -146,16 +147,15 @@ export class Connection {
       else if ("ended" in answer) this.#end(board, answer.ended);
       else laterMs = Math.max(laterMs, answer.laterMs);
     }
-    if (laterMs >= 0) this.#wait(laterMs);
-    else this.#doubt = false;
-    return laterMs < 0;
+    this.#doubt = laterMs >= 0;
+    if (this.#doubt) this.#wait(laterMs);
+    return !this.#doubt;
   }
 
   /** A list that was asked for does not replace one that is later. */
   #take(board: string, list: List): void {
-    const known = this.#list(board);
-    if (known && known.revision >= list.revision && leastCursor([known, list])) return;
-    this.#deps.emit([board], { name: "list", data: { list }, id: "" });
+    if (isNewer(this.#list(board), list))
+      this.#deps.emit([board], { name: "list", data: { list }, id: "" });
   }
 
   #end(board: string, status: Status): void {
@@ -174,8 +174,7 @@ export class Connection {
   #live(): void {
     this.#failures = 0;
     this.#patient = this.#planned = false;
-    this.#status = { name: "live" };
-    this.announce();
+    this.#say({ name: "live" });
     this.#watch();
   }
 
@@ -269,7 +268,6 @@ export class Connection {
   }
 
   #say(status: Status): void {
-    if (JSON.stringify(status) === JSON.stringify(this.#status)) return;
     this.#status = status;
     this.announce();
   }

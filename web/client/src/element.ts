@@ -6,13 +6,14 @@ import { words } from "./element_words.js";
 import { connect } from "./index.js";
 
 const LIMIT = 20;
-/** All elements of a page share a client per server. */
+/** All elements of a page share a client per server; one with a ticket has its own. */
 const clients = new Map<string, Client>();
 
-function clientOf(url: string): Client {
-  let client = clients.get(url);
-  if (!client) clients.set(url, (client = connect({ url: url === location.origin ? "" : url })));
-  return client;
+function clientOf(server: string, ticket: string): Client {
+  const url = server === location.origin ? "" : server;
+  const key = server + ticket;
+  if (!clients.has(key)) clients.set(key, connect({ url, ticket }));
+  return clients.get(key)!;
 }
 
 type Children = readonly (Node | string)[];
@@ -31,7 +32,7 @@ function make<Name extends keyof HTMLElementTagNameMap>(
 }
 
 export class KairanbanBoard extends HTMLElement {
-  static readonly observedAttributes = ["board", "server", "limit", "lang", "no-post"];
+  static readonly observedAttributes = ["board", "server", "limit", "lang", "no-post", "ticket"];
 
   #board: Board | undefined;
   #end = () => {};
@@ -67,7 +68,7 @@ export class KairanbanBoard extends HTMLElement {
       this.getAttribute("server") ?? "/",
       this.hasAttribute("server") ? location.href : import.meta.url,
     ).origin;
-    this.#board = clientOf(url).board(name);
+    this.#board = clientOf(url, this.getAttribute("ticket") ?? "").board(name);
     this.#build(name, `${url}/b/${name}`);
     this.#end = this.#board.subscribe(() => this.#show());
     // Seconds that are counted down change without an event.
@@ -89,7 +90,7 @@ export class KairanbanBoard extends HTMLElement {
     style.replaceSync(STYLE);
     root.adoptedStyleSheets = [style];
     this.#empty.textContent = this.#words.empty;
-    this.#form = this.hasAttribute("no-post") ? undefined : this.#makeForm();
+    this.#form = this.matches("[no-post],[ticket]") ? undefined : this.#makeForm();
     const link = make("a", { href: address }, this.#words.whole);
     root.replaceChildren(
       make("header", { part: "header" }, make("strong", {}, name), this.#state),

@@ -92,7 +92,7 @@ const NO_BROWSER = {
 } as unknown as Env;
 
 export function browser(): Env {
-  if (typeof document === "undefined") return NO_BROWSER;
+  if (!IS_PAGE && typeof document === "undefined") return NO_BROWSER;
   return {
     now: () => Date.now(),
     random: () => Math.random(),

@@ -123,22 +123,21 @@ const isLike = (post: Post, topic: Topic) =>
 /**
  * The own posts of a board that its list does not show. The list may show one before the answer
  * to it arrives, or although that was lost: then it is known by its text. `own` are the topics that
- * posts before them became.
+ * posts before them became; those that are found are added.
  */
 export function unseen(
   posts: Outbox,
   topics: readonly Topic[],
   revision: number,
-  own: Iterable<number>,
+  own: Set<number>,
 ): Outbox {
-  const claimed = new Set<number | undefined>(own);
   return posts.filter((post) => {
     if (post.topic) return post.topic.revision > revision;
     if (post.sentAt === null || post.state === "failed") return true;
     const echo = topics.find(
-      (topic) => topic.id > post.after && !claimed.has(topic.id) && isLike(post, topic),
+      (topic) => topic.id > post.after && !own.has(topic.id) && isLike(post, topic),
     );
-    claimed.add(echo?.id);
+    if (echo) own.add(echo.id);
     return !echo;
   });
 }

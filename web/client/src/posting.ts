@@ -28,7 +28,7 @@ export interface PostingDeps {
 }
 
 export class Posting {
-  /** The ids of topics that this tab posted. Another object after each change. */
+  /** The ids of topics that this tab posted. */
   own: ReadonlySet<number> = new Set();
   #outbox: Outbox = [];
   readonly #deps: PostingDeps;

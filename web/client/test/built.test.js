@@ -25,6 +25,7 @@ test("following boards from all tabs takes at most 6 kB", async () => {
   const { outputFiles } = await build({
     stdin,
     bundle: true,
+    define: { IS_PAGE: "false" },
     minify: true,
     format: "esm",
     target: "es2022",

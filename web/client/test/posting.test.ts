@@ -69,8 +69,9 @@ test("an answer that is lost does not double the post", async () => {
   server.answers = ["lost"];
   board.post("once");
   await clock.pass(3);
-  const { topics, posts } = board.getSnapshot();
+  const { topics, posts, own } = board.getSnapshot();
   assert.deepEqual([topics.length, posts.length], [1, 0], "the list shows it before the answer");
+  assert.deepEqual([...own], [topics[0]?.id], "and it is known as this tab's");
   await clock.pass(10_000);
   assert.deepEqual(
     [server.topics("main").length, server.arrivals.length, new Set(server.arrivals).size],

@@ -17,6 +17,7 @@ await build({
   outExtension: { ".js": ".mjs" },
   bundle: true,
   platform: "node",
+  define: { IS_PAGE: "false" },
   format: "esm",
   target: "node20",
   external: ["esbuild"],

@@ -150,6 +150,23 @@ for (const secure of [true, false]) {
     all(tabs, ["main 0", "main 1", "main 2", "last"]);
   });
 
+  test(`a board without a list comes with it, and the others go on, ${on}`, async () => {
+    const { world, tabs, server, clock } = await open(1);
+    server.boards.set("other", new Map());
+    server.post("main");
+    server.post("other", "other");
+    await clock.pass(10);
+    const late = world.tab();
+    late.follow("other");
+    await clock.pass(1_000);
+    assert.match(server.opened.at(-1) ?? "", /board=main&board=other&.*last_event_id=e1-2~other$/);
+    assert.equal(late.client.board("other").getSnapshot().topics.length, 1);
+    server.post("again", "other");
+    await clock.pass(10);
+    assert.equal(late.client.board("other").getSnapshot().topics.length, 2);
+    all(tabs, ["main"]);
+  });
+
   test(`who signs in in one tab clears the others, ${on}`, async () => {
     const { tabs, server, clock } = await open(3);
     server.boards.set("staff", new Map());

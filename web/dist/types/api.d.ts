@@ -137,6 +137,11 @@ export interface ClientOptions {
      * lists of all of them are cleared and requested again.
      */
     identity?: string;
+    /**
+     * Opens the stream of one private board from another site (`/api/v1/tickets`). Nothing can be
+     * posted with it, and other tabs have tickets of their own.
+     */
+    ticket?: string;
 }
 /** A server's boards. */
 export interface Client {

@@ -33,7 +33,10 @@ export type Answer = {
         readonly why: "gone" | "auth";
         readonly detail: string | null;
     };
-} | {
+}
+/** Less than 0: nothing is in the way. */
+ | {
     readonly laterMs: number;
 };
-export declare function askForList(env: Env, url: string, board: string): Promise<Answer>;
+/** With a ticket, which opens a stream and nothing else, only whether it still does. */
+export declare function askForList(env: Env, url: string, board: string, ticket: string): Promise<Answer>;

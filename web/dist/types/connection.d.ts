@@ -4,6 +4,8 @@ export interface ConnectionDeps {
     readonly env: Env;
     readonly url: string;
     readonly heartbeatMs: number;
+    /** Of the only board; empty without one. */
+    readonly ticket: string;
     readonly replica: Replica;
     /** Applies an event in all tabs. False: a list differs from the server's. */
     emit(boards: readonly string[], event: StreamEvent): boolean;

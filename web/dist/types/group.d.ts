@@ -9,6 +9,7 @@ export interface GroupDeps {
     readonly boardsMax: number;
     readonly share: boolean;
     readonly identity: string;
+    readonly ticket: string;
     /** A board's list or status changed. */
     changed(board: string): void;
 }

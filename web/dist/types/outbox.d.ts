@@ -33,6 +33,6 @@ export declare const without: (outbox: Outbox, key: string) => Outbox;
 /**
  * The own posts of a board that its list does not show. The list may show one before the answer
  * to it arrives, or although that was lost: then it is known by its text. `own` are the topics that
- * posts before them became.
+ * posts before them became; those that are found are added.
  */
-export declare function unseen(posts: Outbox, topics: readonly Topic[], revision: number, own: Iterable<number>): Outbox;
+export declare function unseen(posts: Outbox, topics: readonly Topic[], revision: number, own: Set<number>): Outbox;

@@ -8,7 +8,7 @@ export interface PostingDeps {
 }
 export declare class Posting {
     #private;
-    /** The ids of topics that this tab posted. Another object after each change. */
+    /** The ids of topics that this tab posted. */
     own: ReadonlySet<number>;
     constructor(deps: PostingDeps);
     of(board: string): Outbox;

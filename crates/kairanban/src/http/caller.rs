@@ -44,6 +44,25 @@ fn note_signed_in(request: &HttpRequest, caller: &Caller) {
     }
 }
 
+/// Finds out as whom a browser is signed in that is shown the page of an error, where the handler
+/// was not asked, or does not look. What the page says is not the error's cause, so it never fails.
+pub async fn note_on_error_page(request: &HttpRequest, state: &AppState) {
+    let is_known = {
+        let known = request.extensions();
+        known.contains::<SignedIn>() || known.contains::<EndedSession>()
+    };
+    let session = session::presented(request, state).filter(|_| !is_known);
+    let Some(session) = session.map(Credential::Session) else {
+        return;
+    };
+    match state.boards.authenticator().caller(Some(session)).await {
+        Ok(caller) => note_signed_in(request, &caller),
+        // Counted as in [`of`]; past the limit the answer stays what it is.
+        Err(Denied::Unknown) => drop(anonymous_after_session(request, state)),
+        Err(_) => {}
+    }
+}
+
 /// Counts a request that changes something, against the quota of its token.
 fn count_change(request: &HttpRequest, state: &AppState, caller: &Caller) -> Result<(), ApiError> {
     if request.method().is_safe() {

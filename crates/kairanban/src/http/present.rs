@@ -1,17 +1,17 @@
 //! Errors in the form that the client wants.
 
 use actix_web::{
-    Error, HttpResponse,
+    Error, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    http::{StatusCode, header},
     middleware::Next,
     web::Data,
 };
 
 use crate::{
     error::{ApiError, Problem},
-    http::{accept::Representation, pages},
+    http::{accept::Representation, caller, pages},
     preferences::Preferences,
     state::AppState,
 };
@@ -35,20 +35,26 @@ pub async fn problems(
     let (kind, body) = match Representation::of_error(&request) {
         Representation::Json => return Ok(response),
         Representation::Text => ("text/plain; charset=utf-8", text(&problem)),
-        Representation::Html => {
-            let state = request.app_data::<Data<AppState>>();
-            let page = state.map(|state| state.pages.problem(&Preferences::of(&request), &problem));
-            match page {
-                Some(Ok(page)) => ("text/html; charset=utf-8", page),
-                _ => ("text/plain; charset=utf-8", text(&problem)),
-            }
-        }
+        Representation::Html => match page(&request, &problem).await {
+            Some(page) => ("text/html; charset=utf-8", page),
+            None => ("text/plain; charset=utf-8", text(&problem)),
+        },
     };
     Ok(response.map_body(|head, _| {
         head.headers_mut()
             .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
         BoxBody::new(body)
     }))
+}
+
+async fn page(request: &HttpRequest, problem: &Problem) -> Option<String> {
+    let state = request.app_data::<Data<AppState>>()?;
+    // A database that is away, or a client that asks too much, is not asked for more.
+    if problem.status < 500 && problem.status != StatusCode::TOO_MANY_REQUESTS {
+        caller::note_on_error_page(request, state).await;
+    }
+    let reader = Preferences::of(request);
+    state.pages.problem(&reader, problem).ok()
 }
 
 fn text(problem: &Problem) -> String {

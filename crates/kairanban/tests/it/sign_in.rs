@@ -1,6 +1,7 @@
 //! People sign in with a token in a browser: what a session lets them do, and when it ends.
 
 mod ends;
+mod error_pages;
 mod other_origins;
 
 use std::io::{BufReader, Write as _};

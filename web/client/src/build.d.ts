@@ -1,3 +1,8 @@
+// What the build brings.
+
+/** Whether this is the script of the board page: no server runs it, and it has no ticket. */
+declare const IS_PAGE: boolean;
+
 // What is used of React, so that building takes no package of it.
 
 declare module "react" {
