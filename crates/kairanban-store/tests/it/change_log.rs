@@ -157,9 +157,6 @@ fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
     });
     let posting = {
         let mut foreign = place.foreign();
-        if place.kind == DatabaseKind::Sqlite {
-            foreign.run("PRAGMA busy_timeout = 2000");
-        }
         thread::spawn(move || {
             for n in 0..50 {
                 foreign.run(&format!("INSERT INTO topics (comment) VALUES ('{n}')"));

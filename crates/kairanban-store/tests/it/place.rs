@@ -188,7 +188,13 @@ impl Foreign {
     pub(crate) fn at(address: &DatabaseAddress) -> Self {
         match address {
             DatabaseAddress::Sqlite(path) => {
-                Self::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite"))
+                let mut connection =
+                    SqliteConnection::establish(&path.to_string_lossy()).expect("sqlite");
+                // As Django does: the writer may be trying whether writing works again.
+                connection
+                    .batch_execute("PRAGMA busy_timeout = 5000")
+                    .expect("set");
+                Self::Sqlite(connection)
             }
             DatabaseAddress::Postgres(url) => Self::postgres(url),
         }
