@@ -1,7 +1,7 @@
 //! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on
 //! SQLite.
 
-mod place;
+mod own_object;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
@@ -32,7 +32,7 @@ pub(crate) fn triggers_off() -> StoreError {
 
 /// Returns the error for a row of a table of ours alone that did not get in, without a word.
 pub(crate) fn no_row(table: &'static str) -> StoreError {
-    place::OwnPlace::Table(table).refused("a trigger or a rule drops it")
+    own_object::OwnObject::Table(table).refused("a trigger or a rule drops it")
 }
 
 /// Classifies why a transaction does not begin: nothing was written, and no write is to blame.

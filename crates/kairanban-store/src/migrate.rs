@@ -318,8 +318,8 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
     let wrong = format!(
         "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, \
          name) AS command \
-         FROM pg_trigger JOIN (VALUES {}) AS wanted (place, name, mode) \
-         ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'",
+         FROM pg_trigger JOIN (VALUES {}) AS wanted (table_name, name, mode) \
+         ON tgrelid = to_regclass(table_name) AND tgname = name WHERE tgenabled = 'O'",
         wanted.collect::<Vec<_>>().join(", ")
     );
     let wrong: Vec<AlterStatement> = sql_query(wrong).load(connection)?;

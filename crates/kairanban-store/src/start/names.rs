@@ -25,13 +25,13 @@ struct Taken {
     /// The table whose triggers have names of their own; empty on SQLite, where the names are the
     /// file's.
     #[diesel(sql_type = Text)]
-    place: String,
+    table_name: String,
 }
 
 const IN_POSTGRES: &str = "\
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'S' THEN 'sequence' \
     WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'c' THEN 'type' ELSE 'table' END AS kind, \
-    'relation' AS space, relname::text AS name, '' AS place \
+    'relation' AS space, relname::text AS name, '' AS table_name \
     FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace \
     UNION ALL SELECT 'type', 'type', typname::text, '' \
     FROM pg_type WHERE typnamespace = quote_ident(current_schema())::regnamespace AND typrelid = 0 \
@@ -44,7 +44,7 @@ const IN_POSTGRES: &str = "\
 // Its names ignore case.
 const IN_SQLITE: &str = "\
     SELECT type AS kind, CASE type WHEN 'trigger' THEN 'trigger' ELSE 'relation' END AS space, \
-    lower(name) AS name, '' AS place FROM sqlite_schema";
+    lower(name) AS name, '' AS table_name FROM sqlite_schema";
 
 /// Returns how to go where the names are free.
 fn help(address: &DatabaseAddress) -> &'static str {
@@ -180,7 +180,8 @@ impl Taken {
             ObjectKind::Trigger => {
                 self.space == "trigger"
                     && self.name == object.name
-                    && (self.place.is_empty() || Some(self.place.as_str()) == object.table)
+                    && (self.table_name.is_empty()
+                        || Some(self.table_name.as_str()) == object.table)
             }
         }
     }

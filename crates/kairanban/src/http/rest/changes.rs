@@ -28,8 +28,9 @@ pub struct ChangesQuery {
     /// After this cursor; without it from the beginning.
     #[param(value_type = Option<CursorSchema>)]
     since: Option<String>,
-    /// A place inside the revision of `since`; only `Link` knows it.
-    place: Option<i64>,
+    /// The last row that was read of the revision of `since`; only `Link` knows it.
+    #[serde(rename = "place")]
+    after_id: Option<i64>,
     /// How many rows to return at most.
     #[param(minimum = 1)]
     limit: Option<usize>,
@@ -44,7 +45,7 @@ impl ChangesQuery {
         let cursor = since
             .parse()
             .map_err(|error: CursorError| ApiError::unreadable_at("since", error.to_string()))?;
-        Ok(match self.place {
+        Ok(match self.after_id {
             None => LogStart::After(cursor),
             Some(_) => LogStart::Within(cursor),
         })
@@ -90,7 +91,7 @@ pub async fn get_changes(
     let epoch = state.boards.follower().epoch();
     let read = state
         .boards
-        .log(&caller, board, &start, query.place, page.limit)
+        .log(&caller, board, &start, query.after_id, page.limit)
         .await?;
     let entries = read.map_err(|reason| {
         ApiError::Gone(match reason {
