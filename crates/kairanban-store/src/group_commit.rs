@@ -20,7 +20,7 @@ use self::{one_by_one::one_by_one, read_back::read_back};
 use crate::{
     Creation, StoreError,
     admin::Written,
-    connection::{AnyConnection, Patience},
+    connection::{AnyConnection, WaitLimits},
     error::Refusal,
     pool::Session,
     repository::{self, Created},
@@ -53,8 +53,8 @@ impl GroupBounds {
         }
     }
 
-    const fn patience(&self, statement: Duration) -> Patience {
-        Patience {
+    const fn wait_limits(&self, statement: Duration) -> WaitLimits {
+        WaitLimits {
             statement,
             lock: self.lock_wait,
         }
@@ -101,14 +101,14 @@ pub(crate) fn commit(
 ) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
     let left = bounds.deadline.saturating_duration_since(Instant::now());
-    let patience = if session.has_one_writer() {
+    let wait_limits = if session.has_one_writer() {
         // If the group does not get its turn, neither would each write by itself.
         left
     } else {
         // The other half is for each by itself.
         left / 2
     };
-    match commit_writes(session, &all, patience, bounds, |connection, writes| {
+    match commit_writes(session, &all, wait_limits, bounds, |connection, writes| {
         run_all(connection, writes, has_retry)
     }) {
         Ok((committed, answers)) => GroupOutcome {
@@ -143,16 +143,16 @@ pub(crate) fn commit(
 
 /// Checks whether writing works, by a transaction that changes nothing.
 pub(crate) fn check(session: &mut Session, bounds: GroupBounds) -> GroupOutcome {
-    let patience = bounds.deadline.saturating_duration_since(Instant::now());
-    match check_within(session, bounds.patience(patience)) {
+    let wait_limits = bounds.deadline.saturating_duration_since(Instant::now());
+    match check_within(session, bounds.wait_limits(wait_limits)) {
         // That one table is locked says nothing about the others.
         Err(error) if error.is_locked() => check_session(session),
         checked => GroupOutcome::of_check(checked),
     }
 }
 
-fn check_within(session: &mut Session, patience: Patience) -> Result<(), StoreError> {
-    let mut tx = WriteTx::on_session(session, patience)?;
+fn check_within(session: &mut Session, wait_limits: WaitLimits) -> Result<(), StoreError> {
+    let mut tx = WriteTx::on_session(session, wait_limits)?;
     tx.run(AnyConnection::check_writing)?;
     tx.run(|connection| {
         connection.wait_for_write_order()?;
@@ -173,12 +173,12 @@ type RunResult = Result<Written, StoreError>;
 fn commit_writes(
     session: &mut Session,
     writes: &[&Write],
-    patience: Duration,
+    wait_limits: Duration,
     bounds: GroupBounds,
     run: impl FnOnce(&mut AnyConnection, &[&Write]) -> Result<Vec<RunResult>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
-    let mut tx = WriteTx::on_session(session, bounds.patience(patience))?;
+    let mut tx = WriteTx::on_session(session, bounds.wait_limits(wait_limits))?;
     let outcomes = tx.run(|connection| run(connection, writes))?;
     if outcomes.iter().all(Result::is_err) {
         // To read back could take what is locked.

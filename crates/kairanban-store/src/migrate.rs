@@ -187,7 +187,7 @@ pub(crate) fn compare(connection: &mut AnyConnection) -> Result<Comparison, Stor
 }
 
 /// Returns the migrations that the database says it has.
-fn noted(connection: &mut AnyConnection) -> Result<Vec<Ran>, StoreError> {
+fn noted(connection: &mut AnyConnection) -> Result<Vec<NotedMigration>, StoreError> {
     let exists = match connection {
         AnyConnection::Postgres(_) => {
             "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 \
@@ -206,7 +206,7 @@ fn noted(connection: &mut AnyConnection) -> Result<Vec<Ran>, StoreError> {
 }
 
 #[derive(QueryableByName)]
-struct Ran {
+struct NotedMigration {
     #[diesel(sql_type = Text)]
     version: String,
 }

@@ -295,7 +295,7 @@ pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), Stor
     }
 }
 
-pub(crate) type Columns = (
+pub(crate) type TokenColumns = (
     tokens::id,
     tokens::name,
     tokens::scope,
@@ -308,7 +308,7 @@ pub(crate) type Columns = (
 );
 
 /// Selects what a [`TokenRow`] holds.
-pub(crate) fn columns() -> Columns {
+pub(crate) fn columns() -> TokenColumns {
     (
         tokens::id,
         tokens::name,

@@ -33,14 +33,14 @@ pub enum LoadError {
     /// It could not be read. The last list counts, if there is one, and is marked by
     /// [`BoardLoader::mark_stale`].
     #[error(transparent)]
-    Unreadable(StoreError),
+    Failed(StoreError),
 }
 
 impl From<StoreError> for LoadError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoSuchBoard(board) => Self::Gone(board),
-            error => Self::Unreadable(error),
+            error => Self::Failed(error),
         }
     }
 }

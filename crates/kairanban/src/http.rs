@@ -19,7 +19,7 @@ pub mod query;
 pub mod rest;
 pub mod session;
 pub mod socket;
-pub mod stream;
+pub mod stream_handlers;
 pub mod stream_query;
 
 use kairanban_core::BoardName;

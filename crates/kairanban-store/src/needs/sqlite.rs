@@ -14,7 +14,7 @@ pub(crate) fn foreign_triggers_in_file_sql() -> String {
         .filter(|object| object.kind == ObjectKind::Trigger)
         .map(|object| quoted(object.name))
         .collect();
-    // Its names ignore case.
+    // SQLite compares names without case.
     format!(
         "SELECT name, tbl_name AS table_name, sql, 'DROP TRIGGER ' || \
          CASE WHEN name GLOB '*[^A-Za-z0-9_]*' THEN printf('\"%w\"', name) ELSE name END AS drop_sql \

@@ -13,7 +13,7 @@ use crate::{
 
 /// An object of the schema that the boards are in, or are to be in.
 #[derive(QueryableByName)]
-struct Taken {
+struct TakenName {
     /// In words.
     #[diesel(sql_type = Text)]
     kind: String,
@@ -41,7 +41,7 @@ const IN_POSTGRES: &str = "\
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid \
     WHERE relnamespace = quote_ident(current_schema())::regnamespace AND NOT tgisinternal";
 
-// Its names ignore case.
+// SQLite compares names without case.
 const IN_SQLITE: &str = "\
     SELECT type AS kind, CASE type WHEN 'trigger' THEN 'trigger' ELSE 'relation' END AS space, \
     lower(name) AS name, '' AS table_name FROM sqlite_schema";
@@ -68,7 +68,7 @@ pub(super) fn check_free(
         DatabaseAddress::Postgres(_) => (IN_POSTGRES, schema_objects::POSTGRES),
         DatabaseAddress::Sqlite(_) => (IN_SQLITE, schema_objects::SQLITE),
     };
-    let found: Vec<Taken> = sql_query(query)
+    let found: Vec<TakenName> = sql_query(query)
         .load(connection)
         .map_err(StoreError::from)?;
     let is_pending = |name: &str| pending.iter().any(|pending| pending == name);
@@ -103,7 +103,7 @@ pub(super) fn check_free(
 fn not_noted(
     migrations: &[(&'static str, &'static str)],
     pending: &[String],
-    found: &[Taken],
+    found: &[TakenName],
 ) -> Option<String> {
     let is_there = made_by(migrations, |name| {
         pending.iter().any(|pending| pending == name)
@@ -133,7 +133,7 @@ fn check_history(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
     ours: &[Object],
-    found: &[Taken],
+    found: &[TakenName],
 ) -> Result<(), StartError> {
     let first = ours.iter().find(|object| object.kind == ObjectKind::Table);
     let Some(lost) = first.filter(|first| !found.iter().any(|found| found.is_relation(first.name)))
@@ -157,7 +157,7 @@ impl Object {
     }
 }
 
-impl Taken {
+impl TakenName {
     fn is_relation(&self, name: &str) -> bool {
         self.space == "relation" && self.name == name
     }

@@ -60,7 +60,7 @@ fn foreign_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, Store
 }
 
 fn objects(connection: &mut AnyConnection) -> Result<StoredObjects, StoreError> {
-    // Its names ignore case.
+    // SQLite compares names without case.
     let rows: Vec<StoredObject> = sql_query(
         "SELECT type AS kind, name, lower(tbl_name) AS table_name, coalesce(sql, '') AS statement, \
          (SELECT group_concat(' ' || lower(name) || ' ', '') \

@@ -41,7 +41,7 @@ pub async fn get_index(
     let after = query.after.as_deref().map(str::parse::<BoardName>);
     let after = after
         .transpose()
-        .map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))?;
+        .map_err(|_| ApiError::bad_request_at("after", "after must be the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();

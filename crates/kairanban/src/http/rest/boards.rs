@@ -119,8 +119,8 @@ pub async fn get_boards(
         .as_deref()
         .map(str::parse::<BoardName>)
         .transpose();
-    let after =
-        after.map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))?;
+    let after = after
+        .map_err(|_| ApiError::bad_request_at("after", "after must be the name of a board"))?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, page.limit).await?;

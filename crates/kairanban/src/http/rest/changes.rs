@@ -44,7 +44,7 @@ impl ChangesQuery {
         };
         let cursor = since
             .parse()
-            .map_err(|error: CursorError| ApiError::unreadable_at("since", error.to_string()))?;
+            .map_err(|error: CursorError| ApiError::bad_request_at("since", error.to_string()))?;
         Ok(match self.after_id {
             None => LogStart::After(cursor),
             Some(_) => LogStart::Within(cursor),

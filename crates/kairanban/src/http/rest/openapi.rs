@@ -19,7 +19,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{boards, changes, server, sessions, tokens, topic_list, topics};
+use super::{administration, boards, changes, sessions, tokens, topic_list, topics};
 use crate::{
     config::RestSettings,
     error::ApiError,
@@ -64,8 +64,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         tokens::post_ticket,
         sessions::get_sessions,
         sessions::delete_session,
-        server::get_audit,
-        server::get_stats,
+        administration::get_audit,
+        administration::get_stats,
     ),
     // Schemas that only parameters name are not collected.
     components(schemas(CursorSchema, IdempotencyKeySchema)),
