@@ -167,9 +167,9 @@ fn faults(faults: &[Invalid]) -> String {
 /// The body of an error.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// The status' own words.
+    /// The name of the status.
     pub title: &'static str,
-    /// The status.
+    /// The status of the answer.
     pub status: u16,
     /// The stable code of the error, for programs.
     pub code: &'static str,

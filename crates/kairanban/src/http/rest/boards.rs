@@ -158,7 +158,7 @@ pub async fn get_board_info(
 /// Answers `POST /api/v1/boards`, for administrators of all boards.
 ///
 /// # Errors
-/// Without a token for it; if the board is not allowed, or exists.
+/// Without an administrator's token, or if the board is not allowed, or exists.
 #[utoipa::path(
     post,
     path = "/api/v1/boards",
@@ -216,7 +216,7 @@ pub async fn post_board_info(
 /// Answers `PATCH /api/v1/boards/{board}`, for its administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such board, or the title is not allowed.
+/// Without an administrator's token, or if there is no such board, or the title is not allowed.
 #[utoipa::path(
     patch,
     path = "/api/v1/boards/{board}",
@@ -250,7 +250,7 @@ pub async fn patch_board_info(
 /// Open streams receive `bye`.
 ///
 /// # Errors
-/// Without a token for it; if there is no such board, or it is the one at `/`.
+/// Without an administrator's token, or if there is no such board, or it is the one at `/`.
 #[utoipa::path(
     delete,
     path = "/api/v1/boards/{board}",

@@ -60,13 +60,13 @@ impl ChangesQuery {
     get,
     path = "/api/v1/boards/{board}/changes",
     tag = "topics",
-    summary = "What happened, without text",
+    summary = "Change log of a board",
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ChangesQuery,
     ),
     responses(
-        (status = 200, body = ChangesView, description = "What happened, in the order of commits",
+        (status = 200, body = ChangesView, description = "Rows of the log, without text, in the order of commits",
             headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
         (status = 410, body = Problem, content_type = "application/problem+json",
             description = "The log does not reach back that far, or the cursor is of another \

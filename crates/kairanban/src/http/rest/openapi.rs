@@ -82,15 +82,17 @@ impl Modify for BearerToken {
             .components
             .get_or_insert_default()
             .add_security_scheme("token", scheme);
-        // Our comments speak of Rust's errors; a client meets statuses.
         for operation in operations(document) {
-            let refused = operation
-                .description
-                .take()
-                .map(|text| text.replace("# Errors\n", "Refused: "));
-            operation.description = refused;
+            operation.description = operation.description.take().map(for_clients);
         }
     }
+}
+
+/// Rewrites the documentation of a handler, whose section on errors begins with "If" or "Without".
+/// A client meets no errors of Rust.
+fn for_clients(text: String) -> String {
+    text.replace("# Errors\nIf ", "Fails if ")
+        .replace("# Errors\nWithout ", "Fails without ")
 }
 
 fn operations(document: &mut Document) -> impl Iterator<Item = &mut Operation> {

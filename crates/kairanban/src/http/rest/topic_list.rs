@@ -71,7 +71,7 @@ pub struct TopicsQuery {
                     last"))),
         (status = 304, description = "Nothing is newer"),
         (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "It is not the list of the `ETag` in `If-Match`"),
+            description = "The list has changed since the `ETag` in `If-Match`"),
         RefusalResponses,
     ),
     security((), ("token" = [])),
@@ -126,7 +126,7 @@ async fn wait_for_update(
         .await?)
 }
 
-/// For other searches to end.
+/// How long a search waits for others to end.
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
 /// Refuses a search that the database could not take, or would take too long over.

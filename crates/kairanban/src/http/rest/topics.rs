@@ -64,8 +64,8 @@ pub async fn get_topic(
 /// Answers `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is
-/// not allowed.
+/// Without an administrator's token, or if there is no such topic, it was changed meanwhile, or the
+/// change is not allowed.
 #[utoipa::path(
     patch,
     path = "/api/v1/boards/{board}/topics/{id}",
@@ -109,7 +109,7 @@ pub async fn patch_topic(
 /// Answers `DELETE /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such topic, or it was changed meanwhile.
+/// Without an administrator's token, or if there is no such topic, or it was changed meanwhile.
 #[utoipa::path(
     delete,
     path = "/api/v1/boards/{board}/topics/{id}",
@@ -147,7 +147,7 @@ pub async fn delete_topic(
 /// Answers `POST /api/v1/boards/{board}/topics/{id}/restore`, for administrators: undoes a delete.
 ///
 /// # Errors
-/// Without a token for it; if that was too long ago, or nothing was deleted.
+/// Without an administrator's token, or if that was too long ago, or nothing was deleted.
 #[utoipa::path(
     post,
     path = "/api/v1/boards/{board}/topics/{id}/restore",
