@@ -28,7 +28,7 @@ pub enum LoadError {
     #[error(transparent)]
     Outdated(#[from] OutdatedLoad),
     /// No board has this name: it was deleted or renamed. A change of the log ends its streams.
-    #[error("no board is named {0}")]
+    #[error("{}", StoreError::NoSuchBoard(.0.clone()))]
     Gone(BoardName),
     /// It could not be read. The last list counts, if there is one, and is marked by
     /// [`BoardLoader::mark_stale`].

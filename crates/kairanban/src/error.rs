@@ -238,6 +238,16 @@ impl ApiError {
         }
     }
 
+    /// Refuses an address at which there is nothing.
+    pub fn nothing_here() -> Self {
+        Self::NotFound("there is nothing at this address".to_owned())
+    }
+
+    /// Refuses a `text` in an address that names nothing; `missing` begins the sentence.
+    pub fn nothing_named(missing: &str, text: &str) -> Self {
+        Self::NotFound(format!("{missing} {}", text.escape_debug()))
+    }
+
     /// Refuses a request that cannot be read.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::BadRequest {

@@ -38,8 +38,8 @@ fn reason(error: &clap::Error) -> String {
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => {
             format!("{} needs a value", option())
         }
-        ErrorKind::TooManyValues => format!("{} takes no such value", option()),
-        ErrorKind::ArgumentConflict => format!("{} can be used once only", option()),
+        ErrorKind::TooManyValues => format!("{} takes no more values", option()),
+        ErrorKind::ArgumentConflict => format!("{} can be given only once", option()),
         ErrorKind::MissingRequiredArgument => format!("{} is missing", option()),
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
         ErrorKind::InvalidUtf8 => "an argument is not Unicode".to_owned(),

@@ -5,13 +5,13 @@ use actix_web::{
     web::{Data, Query},
 };
 use chrono::Utc;
-use kairanban_core::{BoardName, SearchText};
+use kairanban_core::SearchText;
 use serde::Deserialize;
 
 use super::answer;
 use crate::{
     error::ApiError,
-    http::{caller, rest::topic_list},
+    http::{board_after, caller, rest::topic_list},
     preferences::Preferences,
     service::IndexedBoard,
     state::AppState,
@@ -38,10 +38,7 @@ pub async fn get_index(
     state: Data<AppState>,
     query: Query<IndexQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let after = query.after.as_deref().map(str::parse::<BoardName>);
-    let after = after
-        .transpose()
-        .map_err(|_| ApiError::bad_request_at("after", "after must be the name of a board"))?;
+    let after = board_after(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Problem},
-    http::{board_name, body, caller},
+    http::{board_after, board_name, body, caller},
     render::{
         self,
         rest::{BoardSummary, BoardsView},
@@ -114,13 +114,7 @@ pub async fn get_boards(
     query: Query<BoardsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let page = PageRequest::new(&request, &state, query.limit)?;
-    let after = query
-        .after
-        .as_deref()
-        .map(str::parse::<BoardName>)
-        .transpose();
-    let after = after
-        .map_err(|_| ApiError::bad_request_at("after", "after must be the name of a board"))?;
+    let after = board_after(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after, page.limit).await?;

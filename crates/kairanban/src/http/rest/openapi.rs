@@ -174,8 +174,7 @@ pub async fn get_docs_file(file: Path<String>) -> Result<HttpResponse, ApiError>
     let found = found.map_err(|error| ApiError::Internal {
         cause: error.to_string(),
     })?;
-    let found =
-        found.ok_or_else(|| ApiError::NotFound("there is nothing at this address".to_owned()))?;
+    let found = found.ok_or_else(ApiError::nothing_here)?;
     let mut response = HttpResponse::Ok();
     if found.gzpipped {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));

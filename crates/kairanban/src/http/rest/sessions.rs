@@ -4,6 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path, Query},
 };
+use kairanban_store::StoreError;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -88,7 +89,7 @@ pub async fn delete_session(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .end_session(&administrator, row_id(&id, "no session has the id")?)
+        .end_session(&administrator, row_id(&id, StoreError::NO_SESSION)?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

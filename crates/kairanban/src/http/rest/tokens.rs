@@ -7,7 +7,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Scope, TokenName, expiry};
-use kairanban_store::NewToken;
+use kairanban_store::{NewToken, StoreError};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -186,7 +186,7 @@ pub async fn get_token(
     state.count_read(&request)?;
     let token = state
         .boards
-        .token(&administrator, row_id(&id, "no valid token has the id")?)
+        .token(&administrator, row_id(&id, StoreError::NO_TOKEN)?)
         .await?;
     Ok(no_store_json(
         HttpResponse::Ok(),
@@ -216,7 +216,7 @@ pub async fn delete_token(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .revoke_token(&administrator, row_id(&id, "no valid token has the id")?)
+        .revoke_token(&administrator, row_id(&id, StoreError::NO_TOKEN)?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

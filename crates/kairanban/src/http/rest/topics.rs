@@ -6,6 +6,7 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use kairanban_core::{BoardName, Topic, TopicId};
+use kairanban_store::StoreError;
 
 use super::responses::{BadBody, Forbidden, RefusalResponses};
 use crate::{
@@ -184,7 +185,7 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
 
 /// Reads the topic that an address names. What is no id names no topic.
 pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
-    row_id(text, "there is no topic").map(TopicId)
+    row_id(text, StoreError::NO_TOPIC).map(TopicId)
 }
 
 /// Answers `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can
