@@ -27,7 +27,7 @@ use crate::{
 };
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-/// The key under which a migration notes the rows that it mended.
+/// The key under which a migration notes the rows that it repaired.
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -73,10 +73,7 @@ pub fn migrate(
             `kairanban migrate`");
     }
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
-        tracing::warn!(
-            rows,
-            "rows held values that the schema no longer takes: they were mended"
-        );
+        tracing::warn!(rows, "repaired rows that the new constraints refuse");
     }
     if new_epoch {
         connection.transaction(|connection| {

@@ -287,8 +287,8 @@ impl Reconcile {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, board = board.0, "could not log it; the next round tries \
-                    again");
+                tracing::warn!(%error, board = board.0, "could not log the difference; the next \
+                    round tries again");
                 false
             }
         }

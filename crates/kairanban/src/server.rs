@@ -170,7 +170,7 @@ impl ListeningServer {
             if !is_lost && !drain_wait.is_zero() {
                 tracing::info!(
                     ?drain_wait,
-                    "will end: /readyz says so, all else goes on meanwhile"
+                    "shutting down: /readyz fails, requests are still served"
                 );
                 sleep(drain_wait).await;
             }

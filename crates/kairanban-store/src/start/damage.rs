@@ -154,10 +154,7 @@ pub(crate) fn repair_sequences(
         migrate::wait_for_tables(connection, lock_wait)?;
         connection.batch_execute(&repair_sql.join("; "))
     })?;
-    tracing::warn!(
-        sequences,
-        "sequences did not count one by one: they do again"
-    );
+    tracing::warn!(sequences, "reset sequences to increment by one");
     log_all_boards(connection)
 }
 
