@@ -67,7 +67,7 @@ pub(crate) struct Pool {
     read_failed: Arc<AtomicBool>,
     /// Whether something of ours has refused a write, since it was last asked.
     write_failed: Arc<AtomicBool>,
-    /// Readings so far.
+    /// Counts the readings since the pool was opened.
     reads: Arc<AtomicU64>,
     /// Sessions that were opened before are closed instead of used.
     outdated_at: Arc<Mutex<Option<Instant>>>,

@@ -67,7 +67,7 @@ impl DerefMut for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Another one has its place.
+        // Another connection was opened instead.
         if self.permit.is_abandoned() {
             self.pooled.tainted = true;
         }

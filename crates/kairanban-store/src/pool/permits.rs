@@ -92,8 +92,8 @@ impl PoolPermits {
         }))
     }
 
-    /// Takes a permit; `None` if all are in use for too long. Calls `on_silence` if a connection was
-    /// found that does not answer.
+    /// Takes a permit; `None` if all are in use for too long. Calls `on_silence` if a connection
+    /// was found that does not answer.
     pub(super) fn take(&self, wait_max: Duration, on_silence: impl Fn()) -> Option<PoolPermit> {
         let inner = &self.0;
         let end = Instant::now() + wait_max;

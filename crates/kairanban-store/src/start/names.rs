@@ -14,7 +14,7 @@ use crate::{
 /// An object of the schema that the boards are in, or are to be in.
 #[derive(QueryableByName)]
 struct TakenName {
-    /// In words.
+    /// The kind of object, in words.
     #[diesel(sql_type = Text)]
     kind: String,
     /// Which names it takes: those of relations, types, functions, or triggers.

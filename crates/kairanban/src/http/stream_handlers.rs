@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The tutorial's stream.
+/// The address of the tutorial's stream.
 pub const TUTORIAL: &str = "/topic_stream/";
 /// Streams of several boards.
 pub const OF_MANY: &str = "/stream";

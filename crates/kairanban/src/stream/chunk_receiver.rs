@@ -15,7 +15,7 @@ use crate::{encode::Chunk, metrics::Sent};
 
 /// Awaits what a stream sends next.
 pub struct ChunkReceiver<S: UpdateSource> {
-    /// The stream.
+    /// The stream that sends the chunks.
     pub source: S,
     waker: Rc<ReceiverWaker>,
     _registrations: S::Registrations,

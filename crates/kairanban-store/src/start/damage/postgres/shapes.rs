@@ -22,7 +22,7 @@ const PLAIN: &str = "SET LOCAL quote_all_identifiers = off; SET LOCAL DateStyle 
 struct SchemaObject {
     #[diesel(sql_type = Text)]
     kind: String,
-    /// Its table, if it is of one.
+    /// The table that it belongs to, or empty.
     #[diesel(sql_type = Text)]
     table_name: String,
     #[diesel(sql_type = Text)]
@@ -115,7 +115,7 @@ impl Shapes {
         } = wanted;
         let name = wanted.of_table(if kind == "column" { "." } else { " of " });
         let damage = match (self.named(wanted).next(), kind.as_str()) {
-            // That of an identity that is missing.
+            // The sequence comes back with its identity column.
             (None, "sequence") => return None,
             (None, _) => {
                 Damage::repairable(format!("the {kind} {name} is missing"), repair_sql.clone())
