@@ -334,7 +334,7 @@ impl Place {
         let (store, board) = (&self.store, main_board());
         let all = LogPage {
             after: Revision::ZERO,
-            place: None,
+            after_id: None,
             limit: 50,
         };
         let log = store.log(&board, all).expect("the log");

@@ -4,8 +4,8 @@
 //! dozen topics.
 
 mod checks;
+mod event_stream;
 mod list;
-mod stream;
 
 use std::{future::Future, pin::Pin};
 

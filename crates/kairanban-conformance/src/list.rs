@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kairanban_core::Digest;
 use serde_json::Value;
 
-use crate::{ensure, stream::Message};
+use crate::{ensure, event_stream::Message};
 
 /// A board's list, checked at each step.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ pub enum InvalidReason {
     /// A control character other than newline and tab, or a bidirectional override.
     #[error("must not contain control, text direction or byte order characters")]
     ForbiddenCharacter,
-    /// A word that is no board's name.
+    /// A text that is not a valid board name.
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
     NotAName,
     /// A word that is not in the list of allowed ones.

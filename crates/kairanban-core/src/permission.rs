@@ -1,6 +1,6 @@
-//! Who may do what on a board, decided nowhere else: [`Policies::authorize`] says what the board's
-//! policies leave open, and [`Token::allows`] what requires a token whatever they are:
-//! administration, and tickets, which stand for a token.
+//! Decides who may do what on a board; nothing else does. [`Policies::authorize`] decides what
+//! depends on the board's policies, and [`Token::allows`] what requires a token whatever they are:
+//! to administrate, and to create tickets, each of which lets in by the rights of its token.
 
 use crate::{BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
 

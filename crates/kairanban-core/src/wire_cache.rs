@@ -47,7 +47,7 @@ impl WireCache {
     /// the same time may each encode; all are returned the same bytes.
     ///
     /// # Errors
-    /// That of the encoding; the slot stays empty.
+    /// The error of `encode`; the slot stays empty.
     pub fn get_or_try_encode<E>(
         &self,
         slot: WireSlot,

@@ -96,7 +96,7 @@ pub(crate) enum WriteOutcome {
     Earlier(TopicId),
     Board(BoardName),
     Token(i64),
-    Deleted,
+    Ended,
 }
 
 /// What a write did, and what of that the log has to show.
@@ -113,12 +113,12 @@ impl WriteEffect {
 
     /// Notes a new topic, or one that is put back.
     const fn topic(id: TopicId) -> Self {
-        Self::new(WriteOutcome::Topic(id), Changed::Topic { id, before: None })
+        Self::new(WriteOutcome::Topic(id), Changed::topic(id))
     }
 
-    /// Notes a token or a session that was ended.
-    const fn ended() -> Self {
-        Self::new(WriteOutcome::Deleted, Changed::Token)
+    /// Notes that something was deleted, revoked or ended.
+    const fn ended(changed: Changed) -> Self {
+        Self::new(WriteOutcome::Ended, changed)
     }
 
     /// Notes a topic that was edited, as it was before.
@@ -190,9 +190,8 @@ impl AdminCommand {
                 id,
                 condition,
             } => CommandRow::new("topic.delete", move |connection| {
-                repository::delete_topic(connection, board, *id, condition).map(|()| {
-                    WriteEffect::new(WriteOutcome::Deleted, WriteEffect::topic(*id).changed)
-                })
+                repository::delete_topic(connection, board, *id, condition)
+                    .map(|()| WriteEffect::ended(Changed::topic(*id)))
             })
             .on_topic(board, *id),
             Self::RestoreTopic { board, id, within } => {
@@ -220,7 +219,7 @@ impl AdminCommand {
             }
             Self::DeleteBoard { board } => CommandRow::new("board.delete", move |connection| {
                 repository::delete_board(connection, board)
-                    .map(|id| WriteEffect::new(WriteOutcome::Deleted, Changed::Board(id)))
+                    .map(|id| WriteEffect::ended(Changed::Board(id)))
             })
             .on_board(board),
             Self::CreateToken { new, secret } => {
@@ -233,11 +232,13 @@ impl AdminCommand {
             }
             Self::RevokeToken { id } => CommandRow::new("token.revoke", move |connection| {
                 tokens::revoke(connection, *id)?;
-                browser_sessions::end_of_token(connection, *id).map(|()| WriteEffect::ended())
+                browser_sessions::end_of_token(connection, *id)
+                    .map(|()| WriteEffect::ended(Changed::Token))
             })
             .about(*id),
             Self::EndBrowserSession { id } => CommandRow::new("session.end", move |connection| {
-                browser_sessions::end_one(connection, *id).map(|()| WriteEffect::ended())
+                browser_sessions::end_one(connection, *id)
+                    .map(|()| WriteEffect::ended(Changed::Token))
             })
             .about(*id),
         }
@@ -254,7 +255,7 @@ impl AdminCommand {
         let subject = row.subject.or(match &written.outcome {
             WriteOutcome::Topic(id) | WriteOutcome::Earlier(id) => Some(id.0),
             WriteOutcome::Token(id) => Some(*id),
-            WriteOutcome::Board(_) | WriteOutcome::Deleted => None,
+            WriteOutcome::Board(_) | WriteOutcome::Ended => None,
         });
         audit::record(connection, actor, row.action, row.board, subject)?;
         Ok(written)

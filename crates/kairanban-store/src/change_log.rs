@@ -57,8 +57,8 @@ pub struct ChangedBoard {
 pub struct LogPage {
     /// Only rows after this revision.
     pub after: Revision,
-    /// And after this place, if part of a revision was read before.
-    pub place: Option<i64>,
+    /// And of that revision only rows after the one with this id, if a part of it was read before.
+    pub after_id: Option<i64>,
     /// How many rows to read at most.
     pub limit: usize,
 }
@@ -78,12 +78,12 @@ pub(crate) fn page(
                 .and(changes::revision.le(REVISION_MAX)),
         )
         .into_boxed();
-    query = match wanted.place {
+    query = match wanted.after_id {
         // What came before in the same revision was read already.
-        Some(place) => query.filter(
+        Some(after_id) => query.filter(
             changes::revision
                 .gt(after)
-                .or(changes::revision.eq(after).and(changes::id.gt(place))),
+                .or(changes::revision.eq(after).and(changes::id.gt(after_id))),
         ),
         None => query.filter(changes::revision.gt(after)),
     };

@@ -1,7 +1,7 @@
 //! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on
 //! SQLite.
 
-mod place;
+mod own_object;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
@@ -33,9 +33,9 @@ pub(crate) fn triggers_off() -> StoreError {
 /// Returns the error for a row that a statement had to touch and did not: a trigger or a rule of
 /// the `table` dropped it silently.
 pub(crate) fn row_dropped(table: &'static str) -> StoreError {
-    place::own_table(table).map_or_else(
+    own_object::own_table(table).map_or_else(
         || StoreError::refused(None, false),
-        |place| place.refused("a trigger or a rule drops it"),
+        |object| object.refused("a trigger or a rule drops it"),
     )
 }
 

@@ -18,7 +18,7 @@ use diesel::{
     sql_query,
 };
 
-pub(crate) use self::transaction::Patience;
+pub(crate) use self::transaction::WaitLimits;
 use crate::{DatabaseAddress, StoreError, address::without_secrets, sql::Number};
 
 /// How long the database may take.

@@ -29,7 +29,7 @@ pub struct BoardContent {
     pub info: Option<BoardInfo>,
     /// The revision of its newest change.
     pub revision: Revision,
-    /// What its live list comes to, see [`content_sum`].
+    /// The checksum of its live list, see [`content_sum`].
     pub sum: i64,
 }
 

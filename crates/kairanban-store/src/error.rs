@@ -1,8 +1,9 @@
 //! What can go wrong between us and the database.
 
+mod conversions;
+
 use std::time::Duration;
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use kairanban_core::{BoardName, NotPermitted, TopicId};
 use thiserror::Error;
 
@@ -11,29 +12,26 @@ pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database"
 /// How SQLite says that there is no room.
 pub(crate) const FULL_SQLITE: &str = "database or disk is full";
 
-/// How Postgres says that a lock did not come in time; in another language, that is a fault of no
-/// kind.
-const LOCKED_POSTGRES: &str = "canceling statement due to lock timeout";
-
 /// Why a read or a write failed.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// No board has this name.
-    #[error("no board is named {0}")]
+    #[error("{} {}", Self::NO_BOARD, .0)]
     NoSuchBoard(BoardName),
     /// A board has this name already.
     #[error("a board named {0} exists already; choose another name")]
     BoardExists(BoardName),
     /// The board has no topic with this id.
-    #[error("there is no topic {}", .0.0)]
+    #[error("{} {}", Self::NO_TOPIC, .0.0)]
     NoSuchTopic(TopicId),
     /// No token has this id, or it was ended already.
-    #[error("no valid token has the id {0}")]
+    #[error("{} {}", Self::NO_TOKEN, .0)]
     NoSuchToken(i64),
     /// No session has this id, or it ended already.
-    #[error("no session has the id {0}")]
+    #[error("{} {}", Self::NO_SESSION, .0)]
     NoSuchSession(i64),
-    /// The token has as many tickets as it may have.
+    /// The token has as many tickets as it may have. A client is sent a sentence of the server,
+    /// which names the setting.
     #[error("this token has too many tickets")]
     TooManyTickets {
         /// How long until one of them is over.
@@ -42,10 +40,12 @@ pub enum StoreError {
     /// The topic is not deleted: it cannot be restored.
     #[error("topic {} is not deleted", .0.0)]
     TopicExists(TopicId),
-    /// The topic is at another revision than the writer thinks.
+    /// The topic is at another revision than the writer thinks. A client is sent a sentence of the
+    /// server, which says what helps.
     #[error("topic {} was changed meanwhile", .0.0)]
     Changed(TopicId),
-    /// Posting on the board requires a token that allows it.
+    /// Posting on the board requires a token that allows it. A client is sent a sentence of the
+    /// server, which says how to send one.
     #[error("posting on this board requires a token that allows it")]
     PostingRequiresToken {
         /// Whether there was one, that does not.
@@ -160,8 +160,8 @@ pub enum FaultKind {
     TriggersOff,
     /// Row-level security hides rows from the role of the server.
     #[error(
-        "row-level security hides rows from the role of the server, as the owner of the tables \
-         turn it off, or give the role BYPASSRLS: "
+        "row-level security hides rows from the role of the server; as the owner of the tables, \
+         turn it off, or grant the role BYPASSRLS: "
     )]
     RowSecurity,
     /// A rule of the owner's takes the place of a statement.
@@ -170,7 +170,7 @@ pub enum FaultKind {
     /// What is ours alone, a table or a function, refuses what a server writes, or a trigger of
     /// others on such a table keeps it from being recorded.
     #[error(
-        "the schema is not as `kairanban migrate` makes it, as the owner of the tables undo what \
+        "the schema is not as `kairanban migrate` makes it; as the owner of the tables, undo what \
          was changed: "
     )]
     Schema,
@@ -195,6 +195,15 @@ impl FaultKind {
 }
 
 impl StoreError {
+    /// Begins the sentence about a name that no board has; the name follows.
+    pub const NO_BOARD: &str = "no board is named";
+    /// Begins the sentence about an id that no topic has; the id follows.
+    pub const NO_TOPIC: &str = "there is no topic";
+    /// Begins the sentence about an id that no valid token has; the id follows.
+    pub const NO_TOKEN: &str = "no valid token has the id";
+    /// Begins the sentence about an id that no session has; the id follows.
+    pub const NO_SESSION: &str = "no session has the id";
+
     pub(crate) fn fault(kind: FaultKind, text: impl Into<String>) -> Self {
         Self::Fault(Fault {
             kind,
@@ -346,51 +355,5 @@ impl StoreError {
             Self::Fault(fault) => Self::Unavailable(fault.to_string()),
             other => other.without_retry(),
         }
-    }
-}
-
-impl From<DieselError> for StoreError {
-    fn from(error: DieselError) -> Self {
-        use DatabaseErrorKind as Kind;
-        let text = error.to_string();
-        match error {
-            DieselError::DatabaseError(ref kind, _) => match kind {
-                Kind::UniqueViolation | Kind::ForeignKeyViolation => Self::refused(None, true),
-                Kind::CheckViolation
-                | Kind::NotNullViolation
-                | Kind::RestrictViolation
-                | Kind::ExclusionViolation => Self::Refused(Refusal::default()),
-                Kind::ClosedConnection | Kind::UnableToSendCommand => Self::Disconnected(text),
-                Kind::SerializationFailure => Self::fault(FaultKind::Busy, text),
-                Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
-                // diesel has no kind for those of SQLite.
-                Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
-                // diesel drops the SQLSTATE of Postgres. What runs by `AnyConnection::modify` is
-                // classified by it, in `classified::postgres::of_sqlstate`. Only what does not is
-                // known by its English text; in another language it is a fault of no kind.
-                Kind::Unknown if text == LOCKED_POSTGRES => Self::fault(FaultKind::Locked, text),
-                _ if text.starts_with("permission denied") => {
-                    Self::fault(FaultKind::Installation, text)
-                }
-                _ => Self::fault(FaultKind::Other, text),
-            },
-            DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => {
-                Self::Unavailable(text)
-            }
-            DieselError::DeserializationError(_) => Self::Unreadable(text),
-            _ => Self::Internal(text),
-        }
-    }
-}
-
-impl From<r2d2::Error> for StoreError {
-    fn from(error: r2d2::Error) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
-impl From<diesel::ConnectionError> for StoreError {
-    fn from(error: diesel::ConnectionError) -> Self {
-        Self::Unavailable(error.to_string())
     }
 }

@@ -20,7 +20,7 @@ use self::{one_by_one::one_by_one, read_back::read_back};
 use crate::{
     Creation, StoreError,
     admin::WriteEffect,
-    connection::{AnyConnection, Patience},
+    connection::{AnyConnection, WaitLimits},
     error::Refusal,
     pool::DedicatedConnection,
     repository::{self, Created},
@@ -53,8 +53,8 @@ impl GroupBounds {
         }
     }
 
-    const fn patience(&self, statement: Duration) -> Patience {
-        Patience {
+    const fn wait_limits(&self, statement: Duration) -> WaitLimits {
+        WaitLimits {
             statement,
             lock: self.lock_wait,
         }
@@ -101,16 +101,20 @@ pub(crate) fn commit(
 ) -> GroupOutcome {
     let all: Vec<_> = writes.iter().collect();
     let left = bounds.deadline.saturating_duration_since(Instant::now());
-    let patience = if dedicated.has_one_writer() {
+    let wait_limits = if dedicated.has_one_writer() {
         // If the group does not get its turn, neither would each write by itself.
         left
     } else {
         // The other half is for each by itself.
         left / 2
     };
-    match commit_writes(dedicated, &all, patience, bounds, |connection, writes| {
-        run_all(connection, writes, has_retry)
-    }) {
+    match commit_writes(
+        dedicated,
+        &all,
+        wait_limits,
+        bounds,
+        |connection, writes| run_all(connection, writes, has_retry),
+    ) {
         Ok((committed, answers)) => GroupOutcome {
             commits: committed.into_iter().collect(),
             answers,
@@ -143,16 +147,19 @@ pub(crate) fn commit(
 
 /// Checks whether writing works, by a transaction that changes nothing.
 pub(crate) fn check(dedicated: &mut DedicatedConnection, bounds: GroupBounds) -> GroupOutcome {
-    let patience = bounds.deadline.saturating_duration_since(Instant::now());
-    match check_within(dedicated, bounds.patience(patience)) {
+    let wait_limits = bounds.deadline.saturating_duration_since(Instant::now());
+    match check_within(dedicated, bounds.wait_limits(wait_limits)) {
         // That one table is locked says nothing about the others.
         Err(error) if error.is_locked() => check_dedicated(dedicated),
         checked => GroupOutcome::of_check(checked),
     }
 }
 
-fn check_within(dedicated: &mut DedicatedConnection, patience: Patience) -> Result<(), StoreError> {
-    let mut tx = WriteTx::on_dedicated(dedicated, patience)?;
+fn check_within(
+    dedicated: &mut DedicatedConnection,
+    wait_limits: WaitLimits,
+) -> Result<(), StoreError> {
+    let mut tx = WriteTx::on_dedicated(dedicated, wait_limits)?;
     tx.run(AnyConnection::check_writing)?;
     tx.run(|connection| {
         connection.wait_for_write_order()?;
@@ -170,7 +177,7 @@ pub(crate) fn check_dedicated(dedicated: &mut DedicatedConnection) -> GroupOutco
 fn commit_writes(
     dedicated: &mut DedicatedConnection,
     writes: &[&Write],
-    patience: Duration,
+    wait_limits: Duration,
     bounds: GroupBounds,
     run: impl FnOnce(
         &mut AnyConnection,
@@ -178,7 +185,7 @@ fn commit_writes(
     ) -> Result<Vec<Result<WriteEffect, StoreError>>, StoreError>,
 ) -> Result<(Option<Committed>, Vec<WriteAnswer>), StoreError> {
     let began = Instant::now();
-    let mut tx = WriteTx::on_dedicated(dedicated, bounds.patience(patience))?;
+    let mut tx = WriteTx::on_dedicated(dedicated, bounds.wait_limits(wait_limits))?;
     let outcomes = tx.run(|connection| run(connection, writes))?;
     if outcomes.iter().all(Result::is_err) {
         // To read back could take what is locked.

@@ -207,10 +207,10 @@ pub(crate) fn repair_counter(
 
 /// What a reading of the log begins with: the last row that was read, with what it says of the
 /// database.
-pub(crate) type Header = (Piece<Nullable<Text>>, Piece<Nullable<BigInt>>);
+pub(crate) type LogHeader = (Piece<Nullable<Text>>, Piece<Nullable<BigInt>>);
 
 /// Selects the epoch and the counter, in whichever statement they are selected.
-pub(crate) const fn header(connection: &AnyConnection) -> Header {
+pub(crate) const fn header(connection: &AnyConnection) -> LogHeader {
     (
         Piece::new("(SELECT value FROM identity WHERE key = 'epoch')"),
         Piece::new(connection.counter_column_sql()),

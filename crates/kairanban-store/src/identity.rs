@@ -1,4 +1,4 @@
-//! Which incarnation of which database this is.
+//! Reads and compares the identity of the database.
 //!
 //! A cursor means something only in the history that it came from. When a backup is restored, a
 //! standby promoted or a file copied over, revisions may be used a second time, so the epoch

@@ -25,6 +25,13 @@ pub(crate) enum Changed {
     Token,
 }
 
+impl Changed {
+    /// Notes a topic that is new, was put back or deleted.
+    pub(crate) const fn topic(id: TopicId) -> Self {
+        Self::Topic { id, before: None }
+    }
+}
+
 /// Fails if the log lacks something of `changed` at the revision of its transaction, which is
 /// stamped. Of `topics`, those that are there are as they are now.
 ///

@@ -27,7 +27,7 @@ use crate::{
 };
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-/// The key under which a migration notes the rows that it mended.
+/// The key under which a migration notes the rows that it repaired.
 const MENDED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -73,10 +73,7 @@ pub fn migrate(
             `kairanban migrate`");
     }
     if let Some(rows) = identity::take(&mut connection, MENDED)? {
-        tracing::warn!(
-            rows,
-            "rows held values that the schema no longer takes: they were mended"
-        );
+        tracing::warn!(rows, "repaired rows that the new constraints refuse");
     }
     if new_epoch {
         connection.transaction(|connection| {
@@ -187,7 +184,7 @@ pub(crate) fn compare(connection: &mut AnyConnection) -> Result<Comparison, Stor
 }
 
 /// Returns the migrations that the database says it has.
-fn noted(connection: &mut AnyConnection) -> Result<Vec<Ran>, StoreError> {
+fn noted(connection: &mut AnyConnection) -> Result<Vec<NotedMigration>, StoreError> {
     let exists = match connection {
         AnyConnection::Postgres(_) => {
             "SELECT CASE WHEN to_regclass('__diesel_schema_migrations') IS NULL THEN 0 \
@@ -206,7 +203,7 @@ fn noted(connection: &mut AnyConnection) -> Result<Vec<Ran>, StoreError> {
 }
 
 #[derive(QueryableByName)]
-struct Ran {
+struct NotedMigration {
     #[diesel(sql_type = Text)]
     version: String,
 }
@@ -318,8 +315,8 @@ fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Resu
     let wrong = format!(
         "SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, mode, \
          name) AS command \
-         FROM pg_trigger JOIN (VALUES {}) AS wanted (place, name, mode) \
-         ON tgrelid = to_regclass(place) AND tgname = name WHERE tgenabled = 'O'",
+         FROM pg_trigger JOIN (VALUES {}) AS wanted (table_name, name, mode) \
+         ON tgrelid = to_regclass(table_name) AND tgname = name WHERE tgenabled = 'O'",
         wanted.collect::<Vec<_>>().join(", ")
     );
     let wrong: Vec<AlterStatement> = sql_query(wrong).load(connection)?;

@@ -2,7 +2,7 @@
 
 mod lender;
 mod manager;
-mod slots;
+mod permits;
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use std::{
 use diesel::{Connection as _, connection::SimpleConnection as _};
 use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 
-use self::slots::PoolSlots;
+use self::permits::PoolPermits;
 pub(crate) use self::{
     lender::{ConnectionLender, DedicatedConnection, DedicatedLender, LentConnection},
     manager::{Held, Manager, TrackedConnection},
@@ -46,7 +46,7 @@ pub struct PoolConnections {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: r2d2::Pool<Manager>,
-    slots: PoolSlots,
+    permits: PoolPermits,
     /// The longest wait for a connection.
     wait_max: Duration,
     size_max: u32,
@@ -67,7 +67,7 @@ pub(crate) struct Pool {
     read_failed: Arc<AtomicBool>,
     /// Whether something of ours has refused a write, since it was last asked.
     write_failed: Arc<AtomicBool>,
-    /// Readings so far.
+    /// Counts the readings since the pool was opened.
     reads: Arc<AtomicU64>,
     /// Connections that were opened before are closed instead of used.
     outdated_at: Arc<Mutex<Option<Instant>>>,
@@ -92,7 +92,7 @@ impl Pool {
             pooled,
         };
         let connections = r2d2::Pool::builder()
-            // The slots keep those that are of use to `pool_max`.
+            // The permits keep those that are of use to `pool_max`.
             .max_size(config.pool_max.saturating_add(config.pool_abandoned_max))
             .min_idle(Some(0))
             .connection_timeout(config.pool_wait)
@@ -118,7 +118,7 @@ impl Pool {
         let silence_max = config.timeouts.statement + config.pool_wait / 2;
         Ok(Self {
             connections,
-            slots: PoolSlots::new(config.pool_max, config.pool_abandoned_max, silence_max),
+            permits: PoolPermits::new(config.pool_max, config.pool_abandoned_max, silence_max),
             wait_max: config.pool_wait,
             size_max: config.pool_max,
             prelude,
@@ -182,7 +182,7 @@ impl Pool {
     /// Returns how many connections there are.
     pub(crate) fn state(&self) -> PoolConnections {
         let state = self.connections.state();
-        let abandoned = u32::try_from(self.slots.abandoned()).unwrap_or(u32::MAX);
+        let abandoned = u32::try_from(self.permits.abandoned()).unwrap_or(u32::MAX);
         PoolConnections {
             open: state.connections.saturating_sub(abandoned),
             idle: state.idle_connections,
@@ -193,16 +193,16 @@ impl Pool {
     /// Takes a connection, and measures how long that takes.
     fn get(&self) -> Result<Held, StoreError> {
         let began = Instant::now();
-        let slot = self.slots.take(self.wait_max, || {
+        let permit = self.permits.take(self.wait_max, || {
             // Those that are idle may be frozen, too.
             *self.outdated_at.lock() = Some(Instant::now());
         });
-        let taken = slot.ok_or_else(|| {
+        let taken = permit.ok_or_else(|| {
             StoreError::Unavailable("all connections of the pool are in use".to_owned())
         });
-        let taken = taken.and_then(|slot| {
+        let taken = taken.and_then(|permit| {
             let left = self.wait_max.saturating_sub(began.elapsed());
-            Ok(Held::new(self.connections.get_timeout(left)?, slot))
+            Ok(Held::new(self.connections.get_timeout(left)?, permit))
         });
         self.on_wait.call(PoolWait::Connection, began.elapsed());
         taken

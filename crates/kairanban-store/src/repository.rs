@@ -182,7 +182,7 @@ pub(crate) fn delete_topic(
     condition: &RevisionCondition,
 ) -> Result<(), StoreError> {
     let expected = condition.resolve(connection, board, id)?;
-    let is_kept = deleted::keep(connection, board, id, expected)?;
+    let is_kept = deleted::keep_for_undo(connection, board, id, expected)?;
     let row = topics::table.filter(is_topic(board_id(connection, board)?, id, expected));
     match connection.modify(diesel::delete(row))? {
         0 => Err(why_not(connection, board, id, expected)?),

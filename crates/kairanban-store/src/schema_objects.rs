@@ -61,7 +61,7 @@ fn object(statement: &'static str) -> Option<Object> {
         "SEQUENCE" => ObjectKind::Sequence,
         "FUNCTION" => ObjectKind::Function,
         "TRIGGER" => ObjectKind::Trigger,
-        // What is temporary is gone at the end.
+        // Temporary objects are dropped at the end.
         _ => return None,
     };
     let name = words.next()?.split('(').next()?.trim_matches('"');

@@ -82,7 +82,7 @@ impl<ST> Piece<ST> {
 
 impl<ST> QueryId for Piece<ST> {
     type QueryId = ();
-    // It is known by its text.
+    // Diesel keeps it prepared by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
@@ -161,7 +161,7 @@ impl Query for Fixed {
 
 impl QueryId for Fixed {
     type QueryId = ();
-    // It is known by its text.
+    // Diesel keeps it prepared by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
@@ -199,7 +199,7 @@ impl Query for FixedWithText<'_> {
 
 impl QueryId for FixedWithText<'_> {
     type QueryId = ();
-    // It is known by its text.
+    // Diesel keeps it prepared by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

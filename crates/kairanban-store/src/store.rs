@@ -317,7 +317,7 @@ impl Store {
         undo: Duration,
         tickets: TicketTimes,
     ) -> Result<usize, StoreError> {
-        // One that fails keeps no other from its work.
+        // If one kind fails, the others are done all the same.
         let each = [
             self.in_batches(|connection| repository::expire_undo(connection, undo)),
             self.in_batches(|connection| audit::trim(connection, kept)),

@@ -330,7 +330,7 @@ pub(crate) fn revoke(connection: &mut AnyConnection, id: i64) -> Result<(), Stor
     }
 }
 
-pub(crate) type Columns = (
+pub(crate) type TokenColumns = (
     tokens::id,
     tokens::name,
     tokens::scope,
@@ -343,7 +343,7 @@ pub(crate) type Columns = (
 );
 
 /// Selects what a [`TokenRow`] holds.
-pub(crate) fn columns() -> Columns {
+pub(crate) fn columns() -> TokenColumns {
     (
         tokens::id,
         tokens::name,

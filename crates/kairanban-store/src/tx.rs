@@ -40,7 +40,7 @@ use parking_lot::FairMutexGuard;
 
 use crate::{
     StoreError,
-    connection::{AnyConnection, Patience},
+    connection::{AnyConnection, WaitLimits},
     error::FaultKind,
     lenient::{AnyNumber, LossyText},
     pool::{
@@ -94,10 +94,10 @@ impl<'p> WriteTx<'p, DedicatedLender<'p>> {
     /// Begins on a connection of its own. Waits for the write lock of SQLite as for a statement.
     pub(crate) fn on_dedicated(
         dedicated: &'p mut DedicatedConnection,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Self, StoreError> {
         let (pool, idle) = dedicated.parts();
-        Self::begin(Some(pool), idle, Some(patience))
+        Self::begin(Some(pool), idle, Some(wait_limits))
     }
 }
 
@@ -144,16 +144,16 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
     fn begin(
         pool: Option<&'p Pool>,
         mut lender: L,
-        patience: Option<Patience>,
+        wait_limits: Option<WaitLimits>,
     ) -> Result<Self, StoreError> {
         let began = Instant::now();
         let write_lock = match pool {
-            Some(pool) => pool.write_lock(patience.map(|patience| patience.statement))?,
+            Some(pool) => pool.write_lock(wait_limits.map(|wait_limits| wait_limits.statement))?,
             None => None,
         };
-        let patience = patience.map(|patience| Patience {
-            statement: patience.statement.saturating_sub(began.elapsed()),
-            ..patience
+        let wait_limits = wait_limits.map(|wait_limits| WaitLimits {
+            statement: wait_limits.statement.saturating_sub(began.elapsed()),
+            ..wait_limits
         });
         let mut lost = None;
         for _ in 0..lender.tries_max() {
@@ -166,7 +166,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
                 continue;
             }
             let prelude = pool.map_or("", Pool::write_prelude);
-            match lent.connection().begin_write(prelude, patience) {
+            match lent.connection().begin_write(prelude, wait_limits) {
                 Ok(()) => {
                     return Ok(Self {
                         pool,

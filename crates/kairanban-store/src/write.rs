@@ -33,7 +33,7 @@ pub enum WriteResult {
     /// The metadata of the token, without its secret.
     Token(Token),
     /// The topic or board was deleted, the token revoked, or the session ended.
-    Deleted,
+    Ended,
 }
 
 /// A commit, as the writer reports it.

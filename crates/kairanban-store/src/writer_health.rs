@@ -102,7 +102,7 @@ impl WriterHealth {
             .warned_at
             .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
         {
-            tracing::warn!(%cause, "a write failed, and not by what the server does");
+            tracing::warn!(%cause, "a write was refused by something the database's owner added");
             health.warned_at = Some(Instant::now());
         }
         health.warning = Some(cause);

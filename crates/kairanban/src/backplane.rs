@@ -13,7 +13,7 @@
 //! late by `database.poll_ms` at most. Any program may send one: those that nothing was committed
 //! for cost at most `limits.empty_reads_per_s` readings.
 //!
-//! Each transport reconnects by itself, with growing delays. LISTEN stays on beside Redis (ADR 7),
+//! Each transport reconnects by itself, every 2 s. LISTEN stays on beside Redis (ADR 7),
 //! because programs that write to the database know no Redis. SQLite has one server; the file's own
 //! counter shows the writes of other programs (see [`crate::data_version`]).
 

@@ -12,7 +12,7 @@ const BACKGROUND_ANSWERS: u32 = 10;
 /// Runs `work` on a blocking thread. Dropping the future does not stop it.
 ///
 /// # Errors
-/// Those of `work`, and one if it panicked.
+/// The errors of `work`; one more if it panics.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

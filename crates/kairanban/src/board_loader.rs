@@ -28,19 +28,19 @@ pub enum LoadError {
     #[error(transparent)]
     Outdated(#[from] OutdatedLoad),
     /// No board has this name: it was deleted or renamed. A change of the log ends its streams.
-    #[error("no board is named {0}")]
+    #[error("{}", StoreError::NoSuchBoard(.0.clone()))]
     Gone(BoardName),
     /// It could not be read. The last list counts, if there is one, and is marked by
     /// [`BoardLoader::mark_stale`].
     #[error(transparent)]
-    Unreadable(StoreError),
+    Failed(StoreError),
 }
 
 impl From<StoreError> for LoadError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoSuchBoard(board) => Self::Gone(board),
-            error => Self::Unreadable(error),
+            error => Self::Failed(error),
         }
     }
 }

@@ -145,10 +145,10 @@ fn serve(config: &Config) -> Result<(), ExitError> {
         let url = format!("http://{}", server.address());
         let banner = format!(
             "kairanban is at {url}  (database: {database})\n\n  \
-             look   {url}/\n  \
+             open   {url}/\n  \
              watch  curl -N {url}/topic_stream/\n  \
              post   curl -d comment=hello {url}/\n\n\
-             Ctrl-C ends it.\n"
+             Press Ctrl-C to stop.\n"
         );
         if !telemetry::try_print(io::stdout(), &banner) {
             tracing::warn!(url, "serving, but stdout takes nothing");

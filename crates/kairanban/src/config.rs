@@ -5,11 +5,11 @@
 
 mod addresses;
 mod check;
+mod composed;
 mod durations;
 mod env;
 mod error;
 mod layers;
-mod parts;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Config {
                 &variable.value,
             )?;
         }
-        if let Some(url) = environment.set("DATABASE_URL") {
+        if let Some(url) = environment.raw("DATABASE_URL") {
             layers.add_text(
                 environment.origin_of("DATABASE_URL"),
                 "database",

@@ -92,7 +92,7 @@ pub enum ApiError {
     Misdirected,
     /// The request cannot be read.
     #[error("{detail}")]
-    Unreadable {
+    BadRequest {
         /// What is wrong, in English.
         detail: String,
         /// Where in the body, if that can be said.
@@ -167,9 +167,9 @@ fn faults(faults: &[Invalid]) -> String {
 /// The body of an error.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// The status' own words.
+    /// The name of the status.
     pub title: &'static str,
-    /// The status.
+    /// The status of the answer.
     pub status: u16,
     /// The stable code of the error, for programs.
     pub code: &'static str,
@@ -238,17 +238,27 @@ impl ApiError {
         }
     }
 
+    /// Refuses an address at which there is nothing.
+    pub fn nothing_here() -> Self {
+        Self::NotFound("there is nothing at this address".to_owned())
+    }
+
+    /// Refuses a `text` in an address that names nothing; `missing` begins the sentence.
+    pub fn nothing_named(missing: &str, text: &str) -> Self {
+        Self::NotFound(format!("{missing} {}", text.escape_debug()))
+    }
+
     /// Refuses a request that cannot be read.
-    pub fn unreadable(detail: impl Into<String>) -> Self {
-        Self::Unreadable {
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::BadRequest {
             detail: detail.into(),
             path: None,
         }
     }
 
     /// Refuses a query parameter, or a field of the body, that cannot be read.
-    pub fn unreadable_at(path: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Unreadable {
+    pub fn bad_request_at(path: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::BadRequest {
             detail: detail.into(),
             path: Some(path.into()),
         }
@@ -270,7 +280,7 @@ impl ApiError {
             Self::TooMany { .. } | Self::TooManyConnections => "too_many",
             Self::SearchesBusy | Self::NoRoom => "busy",
             Self::Misdirected => "misdirected",
-            Self::Unreadable { .. } => "unreadable",
+            Self::BadRequest { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::KeyReused(_) => "key_reused",
             Self::TopicGone(_) => "topic_gone",
@@ -293,7 +303,7 @@ impl ApiError {
             status: status.as_u16(),
             code: self.code(),
             detail: self.to_string(),
-            path: if let Self::Unreadable { path, .. } = self {
+            path: if let Self::BadRequest { path, .. } = self {
                 path.clone()
             } else {
                 None
@@ -341,7 +351,7 @@ impl ResponseError for ApiError {
             Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
+            Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::KeyReused(_) | Self::Refused(_) | Self::UnknownKey(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }

@@ -81,7 +81,7 @@ pub fn message(text: &str) -> Result<CheckedMessage, (Option<String>, Problem)> 
         (Err(error), Ok(_)) => Err((key, problem(error))),
         (_, Err(IdempotencyKeyError)) => Err((
             key,
-            problem(ApiError::unreadable_at(
+            problem(ApiError::bad_request_at(
                 "key",
                 IdempotencyKeyError.to_string(),
             )),

@@ -19,10 +19,11 @@ pub mod query;
 pub mod rest;
 pub mod session;
 pub mod socket;
-pub mod stream;
+pub mod stream_handlers;
 pub mod stream_query;
 
 use kairanban_core::BoardName;
+use kairanban_store::StoreError;
 
 use crate::error::ApiError;
 
@@ -32,11 +33,19 @@ fn row_id(text: &str, missing: &str) -> Result<i64, ApiError> {
     text.parse()
         .ok()
         .filter(|id: &i64| *id > 0 && id.to_string() == text)
-        .ok_or_else(|| ApiError::NotFound(format!("{missing} {text:?}")))
+        .ok_or_else(|| ApiError::nothing_named(missing, text))
 }
 
 /// Parses the name of a board in an address. What is not a valid name leads to no board.
 fn board_name(text: &str) -> Result<BoardName, ApiError> {
     text.parse()
-        .map_err(|_| ApiError::NotFound(format!("no board is named {text:?}")))
+        .map_err(|_| ApiError::nothing_named(StoreError::NO_BOARD, text))
+}
+
+/// Parses `after`, the query parameter with which a page of boards begins.
+fn board_after(after: Option<&str>) -> Result<Option<BoardName>, ApiError> {
+    after
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| ApiError::bad_request_at("after", "after must be the name of a board"))
 }

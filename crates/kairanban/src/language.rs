@@ -30,7 +30,7 @@ impl Language {
             AcceptLanguage::parse(request).map_or_else(|_| Vec::new(), |accepted| accepted.0);
         let wish = |language: Self| {
             let all = accepted.iter().enumerate();
-            let fitting = all.filter_map(|(place, range)| {
+            let fitting = all.filter_map(|(index, range)| {
                 let is_named = match &range.item {
                     Preference::Any => false,
                     Preference::Specific(tag)
@@ -42,14 +42,14 @@ impl Language {
                 };
                 // Any region of a language will do; the wildcard is for languages that are not
                 // named.
-                Some((is_named, range.quality, Reverse(place)))
+                Some((is_named, range.quality, Reverse(index)))
             });
-            let (is_named, quality, place) = fitting.max()?;
-            Some((quality, is_named, place, language)).filter(|_| quality > Quality::ZERO)
+            let (is_named, quality, index) = fitting.max()?;
+            Some((quality, is_named, index, language)).filter(|_| quality > Quality::ZERO)
         };
         let ours = Self::ALL.into_iter().filter_map(wish);
-        ours.max_by_key(|(quality, is_named, place, language)| {
-            (*quality, *is_named, *place, Reverse(*language))
+        ours.max_by_key(|(quality, is_named, index, language)| {
+            (*quality, *is_named, *index, Reverse(*language))
         })
         .map_or(Self::En, |(.., language)| language)
     }

@@ -108,7 +108,7 @@ impl Reconcile {
             let slice = boards.len().div_ceil(SLICES).max(1);
             for at in 0..SLICES {
                 if !self.tick(&mut ticks, &mut findings, stop).await {
-                    return Self::keep(&mut findings).await;
+                    return Self::save_findings(&mut findings).await;
                 }
                 failpoint::pass("reconcile");
                 let ids: Vec<_> = boards
@@ -119,7 +119,7 @@ impl Reconcile {
                     .collect();
                 self.compare(&ids, &mut findings).await;
             }
-            Self::keep(&mut findings).await;
+            Self::save_findings(&mut findings).await;
         }
     }
 
@@ -143,8 +143,8 @@ impl Reconcile {
         findings.triggers = found;
     }
 
-    /// Keeps what the boards were for the next start.
-    async fn keep(findings: &mut Findings) {
+    /// Saves what the boards were, for the next start.
+    async fn save_findings(findings: &mut Findings) {
         if let Err(error) = findings.compared.write().await {
             tracing::warn!(%error, "cannot keep in server.data_dir what boards were when they were \
                 compared; rows that change without a revision while the server is away are not noticed");
@@ -287,8 +287,8 @@ impl Reconcile {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, board = board.0, "could not log it; the next round tries \
-                    again");
+                tracing::warn!(%error, board = board.0, "could not log the difference; the next \
+                    round tries again");
                 false
             }
         }
@@ -302,7 +302,7 @@ impl Reconcile {
             .await
         {
             Ok(()) | Err(LoadError::Outdated(_) | LoadError::Gone(_)) => Ok(()),
-            Err(LoadError::Unreadable(error)) => Err(error),
+            Err(LoadError::Failed(error)) => Err(error),
         }
     }
 }

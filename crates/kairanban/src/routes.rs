@@ -10,8 +10,8 @@ use crate::{
     error::ApiError,
     http::{
         assets, forms, health, metrics, pages, present,
-        rest::{boards, changes, openapi, server, sessions, tokens, topic_list, topics},
-        socket, stream,
+        rest::{administration, boards, changes, openapi, sessions, tokens, topic_list, topics},
+        socket, stream_handlers,
     },
 };
 
@@ -36,7 +36,10 @@ fn as_the_tutorial_had_them(services: &mut ServiceConfig) {
                 .route(read().to(pages::get_default_board))
                 .route(post().to(forms::post_default_board)),
         )
-        .service(address(stream::TUTORIAL, "GET, HEAD").route(read().to(stream::get_topic_stream)));
+        .service(
+            address(stream_handlers::TUTORIAL, "GET, HEAD")
+                .route(read().to(stream_handlers::get_topic_stream)),
+        );
 }
 
 fn boards_for_people(services: &mut ServiceConfig) {
@@ -56,8 +59,14 @@ fn boards_for_people(services: &mut ServiceConfig) {
         .service(address("/b/{board}/topics", "GET, HEAD").route(read().to(pages::get_topics)))
         .service(address("/b/{board}/topics/{id}", "GET, HEAD").route(read().to(pages::get_topic)))
         .service(address("/b/{board}/qr", "GET, HEAD").route(read().to(pages::get_qr)))
-        .service(address(stream::OF_MANY, "GET, HEAD").route(read().to(stream::get_many_stream)))
-        .service(address(stream::OF_ONE, "GET, HEAD").route(read().to(stream::get_board_stream)))
+        .service(
+            address(stream_handlers::OF_MANY, "GET, HEAD")
+                .route(read().to(stream_handlers::get_many_stream)),
+        )
+        .service(
+            address(stream_handlers::OF_ONE, "GET, HEAD")
+                .route(read().to(stream_handlers::get_board_stream)),
+        )
         .service(address("/b/{board}/feed.xml", "GET, HEAD").route(read().to(pages::get_feed)))
         .service(address("/b/{board}/ws", "GET").route(get().to(socket::get_board_socket)));
 }
@@ -116,8 +125,8 @@ fn administration(services: &mut ServiceConfig) {
             address("/api/v1/sessions/{id}", "DELETE").route(delete().to(sessions::delete_session)),
         )
         .service(address("/api/v1/tickets", "POST").route(post().to(tokens::post_ticket)))
-        .service(address("/api/v1/audit", "GET, HEAD").route(read().to(server::get_audit)))
-        .service(address("/api/v1/stats", "GET, HEAD").route(read().to(server::get_stats)));
+        .service(address("/api/v1/audit", "GET, HEAD").route(read().to(administration::get_audit)))
+        .service(address("/api/v1/stats", "GET, HEAD").route(read().to(administration::get_stats)));
 }
 
 fn description(services: &mut ServiceConfig) {

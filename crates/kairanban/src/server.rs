@@ -35,7 +35,7 @@ use crate::{
     routes,
     service::BoardService,
     shutdown::{self, Drain},
-    state::{AppState, StateParts},
+    state::{AppState, StateDeps},
     stream::{TimerWheel, WorkerDispatchers},
     supervise::Supervisor,
     telemetry::LogHealth,
@@ -106,7 +106,7 @@ impl ListeningServer {
             log,
         );
         let build = Build::on(boards.database_kind());
-        let parts = StateParts {
+        let deps = StateDeps {
             boards,
             quotas: &quotas,
             fragments,
@@ -115,7 +115,7 @@ impl ListeningServer {
             metrics: &metrics,
         };
         let pages = Pages::new(config.time_zone()?, board).map_err(bad_template)?;
-        let state = AppState::new(config, pages, parts);
+        let state = AppState::new(config, pages, deps);
         let sampled = state.clone();
         let exposition = Exposition::new(registry, build, move || sampled.figures());
         let metrics_server = metrics_listener
@@ -170,7 +170,7 @@ impl ListeningServer {
             if !is_lost && !drain_wait.is_zero() {
                 tracing::info!(
                     ?drain_wait,
-                    "will end: /readyz says so, all else goes on meanwhile"
+                    "shutting down: /readyz fails, requests are still served"
                 );
                 sleep(drain_wait).await;
             }
@@ -268,7 +268,7 @@ fn serve(
                 .app_data(Data::new(exposition.clone()))
                 .app_data(WorkerDispatchers::new(supervisor.clone(), streams.clone()))
                 .app_data(QueryConfig::default().error_handler(|error, _| {
-                    ApiError::unreadable_at("query", error.to_string()).into()
+                    ApiError::bad_request_at("query", error.to_string()).into()
                 }))
                 .wrap(from_fn(query::short_only))
                 .wrap(from_fn(origin::same_site_only))

@@ -99,9 +99,9 @@ pub struct AppStateInner {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// What the state is composed of, besides the configuration.
+/// What the state depends on, besides the configuration.
 #[derive(Debug)]
-pub struct StateParts<'a> {
+pub struct StateDeps<'a> {
     /// Reads and writes boards.
     pub boards: BoardService,
     /// Limits what each client uses.
@@ -118,15 +118,15 @@ pub struct StateParts<'a> {
 
 impl AppState {
     /// Composes the state from the configuration and the services.
-    pub fn new(config: &Config, pages: Pages, parts: StateParts<'_>) -> Self {
-        let StateParts {
+    pub fn new(config: &Config, pages: Pages, deps: StateDeps<'_>) -> Self {
+        let StateDeps {
             boards,
             quotas,
             fragments,
             wheel,
             readiness,
             metrics,
-        } = parts;
+        } = deps;
         for format in StreamFormat::all() {
             metrics.streams.know(format.label());
         }

@@ -23,9 +23,9 @@
 //! `bye`; the writer finds the others.
 
 mod board_stream;
+mod chunk_receiver;
 mod dispatcher;
 mod lifetime;
-mod listener;
 mod multi_board_stream;
 mod permission_watch;
 mod raw_writer;
@@ -50,9 +50,9 @@ use crate::{
 };
 
 pub use board_stream::BoardStream;
+pub use chunk_receiver::{ChunkReceiver, sent};
 use dispatcher::Subscriber;
 pub use dispatcher::WorkerDispatchers;
-pub use listener::{Listener, sent};
 pub use multi_board_stream::MultiBoardStream;
 pub use raw_writer::send;
 use timer_wheel::Ticks;

@@ -79,15 +79,20 @@ impl Supervisor {
         let this = self.clone();
         self.0
             .tasks
-            .spawn_local(async move { this.keep(name, Ending::IsFailure, run).await });
+            .spawn_local(async move { this.run_with_restarts(name, Ending::IsFailure, run).await });
     }
 
     /// Runs a future to its end, and again after each panic.
     pub async fn run_to_completion(&self, name: &'static str, run: impl AsyncFnMut()) {
-        self.keep(name, Ending::IsFine, run).await;
+        self.run_with_restarts(name, Ending::IsFine, run).await;
     }
 
-    async fn keep(&self, name: &'static str, ending: Ending, mut run: impl AsyncFnMut()) {
+    async fn run_with_restarts(
+        &self,
+        name: &'static str,
+        ending: Ending,
+        mut run: impl AsyncFnMut(),
+    ) {
         self.0.metrics.started(name);
         let mut failures = Failures::default();
         loop {
@@ -115,11 +120,11 @@ impl Supervisor {
         let this = self.clone();
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || this.keep_thread(name, run))
+            .spawn(move || this.run_thread_with_restarts(name, run))
             .map(drop)
     }
 
-    fn keep_thread(&self, name: &'static str, mut run: impl FnMut()) {
+    fn run_thread_with_restarts(&self, name: &'static str, mut run: impl FnMut()) {
         self.0.metrics.started(name);
         let mut failures = Failures::default();
         loop {

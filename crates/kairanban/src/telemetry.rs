@@ -195,16 +195,16 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = text.unwrap_or("no message");
-    let place = panic
+    let location = panic
         .location()
         .map(ToString::to_string)
         .unwrap_or_default();
     let current = thread::current();
     let backtrace = std::backtrace::Backtrace::capture();
     if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
-        tracing::error!(place, thread = current.name(), %backtrace, "panicked: {message}");
+        tracing::error!(location, thread = current.name(), %backtrace, "panicked: {message}");
     } else {
-        tracing::error!(place, thread = current.name(), "panicked: {message}");
+        tracing::error!(location, thread = current.name(), "panicked: {message}");
     }
 }
 

@@ -9,8 +9,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 
 use crate::{
     Outcome, TestedServer, ensure,
+    event_stream::{Events, Message, PATIENCE},
     list::List,
-    stream::{Events, Message, PATIENCE},
     unique,
 };
 

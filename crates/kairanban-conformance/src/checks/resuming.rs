@@ -1,6 +1,6 @@
 //! Rules of coming back with a cursor, or at a time.
 
-use crate::{Outcome, TestedServer, ensure, list::List, stream::Events};
+use crate::{Outcome, TestedServer, ensure, event_stream::Events, list::List};
 
 const PATCHES: &str = "/b/{board}/stream?format=patch";
 

@@ -1,6 +1,6 @@
 //! Streams of several boards.
 
-use crate::{Outcome, TestedServer, ensure, list::List, stream::Events, unique};
+use crate::{Outcome, TestedServer, ensure, event_stream::Events, list::List, unique};
 
 pub(super) async fn one_cursor(server: &TestedServer) -> Outcome {
     let mut stream = Events::open(server, "/stream?board={board}&format=patch", &[]).await?;

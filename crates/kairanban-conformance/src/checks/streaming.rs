@@ -1,6 +1,6 @@
 //! Rules of opening a stream, of applying its events, and of what it sends while it is open.
 
-use crate::{Outcome, TestedServer, ensure, list::List, stream::Events};
+use crate::{Outcome, TestedServer, ensure, event_stream::Events, list::List};
 
 const PATCHES: &str = "/b/{board}/stream?format=patch";
 

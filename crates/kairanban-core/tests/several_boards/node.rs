@@ -15,7 +15,7 @@ use kairanban_core::{
 use super::{BOARDS, BoardLife, Commit, CommitKind, LAG_MAX, TOPICS_MAX, life_at, list_at};
 use crate::values::{cursor, revision, topic};
 
-/// Time stands still.
+/// The time, which stands still.
 static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A node and its database.

@@ -80,13 +80,13 @@ pub(crate) fn head_before(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Oldest {
     /// The row up to which it was looked at.
-    after: LogPlace,
+    after: LogKey,
     upto: i64,
 }
 
 /// Where a row stands in the log.
 #[derive(Clone, Copy, Debug, Default, QueryableByName)]
-struct LogPlace {
+struct LogKey {
     #[diesel(sql_type = BigInt)]
     revision: i64,
     #[diesel(sql_type = BigInt)]
@@ -109,7 +109,7 @@ pub(crate) fn oldest(
     let upto = over.and_then(|row| row.number).unwrap_or(0).max(old);
     let is_new = upto > number(history::trimmed_to(connection)?);
     Ok(is_new.then(|| Oldest {
-        after: LogPlace::default(),
+        after: LogKey::default(),
         upto,
     }))
 }
@@ -132,7 +132,7 @@ pub(crate) fn trim(
         let last = format!(
             "SELECT revision, id FROM ({batch}) AS batch ORDER BY revision DESC, id DESC LIMIT 1"
         );
-        let last: Option<LogPlace> = sql_query(last).get_result(connection).optional()?;
+        let last: Option<LogKey> = sql_query(last).get_result(connection).optional()?;
         let noted = last.map_or(upto, |last| last.revision);
         let known = number(history::trimmed_to(connection)?);
         history::set_trimmed_to(connection, noted.max(known))?;

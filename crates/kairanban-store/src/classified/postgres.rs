@@ -16,7 +16,7 @@ use diesel::{
 };
 
 pub(crate) use self::trial::check_stamping;
-use super::{place, triggers_off};
+use super::{own_object, triggers_off};
 use crate::{
     StoreError,
     error::{FaultKind, Refusal},
@@ -100,7 +100,7 @@ fn classify(
     ending: &'static str,
 ) -> Result<StatementOutcome, StoreError> {
     let text = diesel::debug_query::<Pg, _>(&statement).to_string();
-    let table = place::written_table(&text);
+    let table = own_object::written_table(&text);
     let parameters = text
         .split(" -- binds:")
         .next()
@@ -131,7 +131,7 @@ fn checked(
     let error = of_sqlstate(state, text.clone());
     let statement = table.filter(|_| !is_race);
     let statement = statement.map(|name| format!("UPDATE {name}"));
-    let error = of_place(
+    let error = own_object_error(
         connection,
         error,
         statement.as_deref().unwrap_or_default(),
@@ -150,7 +150,7 @@ fn checked(
 }
 
 /// Returns the error that it is if something of ours alone refused, and not a row's own table.
-fn of_place(
+fn own_object_error(
     connection: &mut PgConnection,
     error: StoreError,
     statement: &str,
@@ -166,8 +166,8 @@ fn of_place(
     if !may_be_ours {
         return Ok(error);
     }
-    let place = place::of_context(&failed_in(connection)?, statement, said);
-    Ok(place.map_or(error, |place| place.refused(said)))
+    let object = own_object::of_context(&failed_in(connection)?, statement, said);
+    Ok(object.map_or(error, |object| object.refused(said)))
 }
 
 /// Runs commands that return nothing.
@@ -182,7 +182,7 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
     };
     let said = outcome.message.unwrap_or_default();
     let error = of_sqlstate(&state, said.clone());
-    match of_place(connection, error, command, &said)? {
+    match own_object_error(connection, error, command, &said)? {
         StoreError::Refused(refusal) => Err(located(connection, refusal)?),
         error => Err(error),
     }
@@ -191,11 +191,11 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
 /// Finds out whether it was the stamp that was refused, by a trigger that was made for other
 /// updates.
 fn located(connection: &mut PgConnection, refusal: Refusal) -> Result<StoreError, StoreError> {
-    let place = failed_in(connection)?;
+    let context = failed_in(connection)?;
     // Names of functions are not translated.
-    Ok(if place.contains("transaction_stamped()") {
+    Ok(if context.contains("transaction_stamped()") {
         let said = refusal.sentence.unwrap_or_default();
-        let cause = format!("{said} ({})", place.lines().next().unwrap_or_default());
+        let cause = format!("{said} ({})", context.lines().next().unwrap_or_default());
         StoreError::stamp_refused((!said.is_empty()).then_some(said), cause)
     } else {
         StoreError::Refused(refusal)
@@ -228,9 +228,9 @@ pub(crate) fn check_writing(connection: &mut PgConnection) -> Result<(), StoreEr
         .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name))
         .collect();
     let off = format!(
-        "SELECT count(*) AS number FROM (VALUES {}) AS needed (place, name) WHERE NOT EXISTS \
+        "SELECT count(*) AS number FROM (VALUES {}) AS needed (table_name, name) WHERE NOT EXISTS \
          (SELECT FROM pg_trigger \
-         WHERE tgrelid = to_regclass(place) AND tgname = name AND tgenabled IN ('O', 'A')) \
+         WHERE tgrelid = to_regclass(table_name) AND tgname = name AND tgenabled IN ('O', 'A')) \
          OR current_setting('session_replication_role') = 'replica'",
         fires.join(", ")
     );

@@ -13,7 +13,7 @@ use diesel::{
 
 use super::{
     Modification,
-    place::{OwnPlace, known_table, own_table, written_table},
+    own_object::{OwnObject, known_table, own_table, written_table},
     triggers_off,
 };
 use crate::{
@@ -91,7 +91,7 @@ pub(crate) fn check_stamping(connection: &mut SqliteConnection) -> Result<(), St
         // Our own triggers refuse no such row.
         return Err(match meaning(error) {
             StoreError::Refused(_) => foreign_trigger(connection, None)
-                .unwrap_or_else(|| OwnPlace::Table("changes").refused(&said)),
+                .unwrap_or_else(|| OwnObject::Table("changes").refused(&said)),
             other => other,
         });
     }
@@ -112,7 +112,7 @@ fn foreign_trigger(
     sentence: Option<&str>,
 ) -> Option<StoreError> {
     let found = format!(
-        "SELECT coalesce(group_concat(mend || ' (of the table ' || place || ')', '; '), '') AS dropped \
+        "SELECT coalesce(group_concat(drop_sql || ' (of the table ' || table_name || ')', '; '), '') AS dropped \
          FROM ({}) WHERE instr(sql, ?) > 0",
         foreign_triggers_in_file_sql()
     );
@@ -211,8 +211,8 @@ fn explained(
     let said = error.to_string();
     let error = meaning(error);
     let text = diesel::debug_query::<Sqlite, _>(statement).to_string();
-    if let Some(place) = own_place(connection, &error, &said, &text) {
-        return foreign_trigger(connection, Some(&said)).unwrap_or_else(|| place.refused(&said));
+    if let Some(object) = own_object(connection, &error, &said, &text) {
+        return foreign_trigger(connection, Some(&said)).unwrap_or_else(|| object.refused(&said));
     }
     let may_be_the_ids = match &error {
         StoreError::Refused(_) => true,
@@ -226,12 +226,12 @@ fn explained(
 }
 
 /// Finds what of ours alone refused: by what SQLite names, or else by the statement.
-fn own_place(
+fn own_object(
     connection: &mut SqliteConnection,
     error: &StoreError,
     said: &str,
     statement: &str,
-) -> Option<OwnPlace> {
+) -> Option<OwnObject> {
     match error {
         StoreError::Refused(Refusal { cause: None, .. }) => {}
         StoreError::Fault(fault) if fault.kind == FaultKind::Installation => {
@@ -262,7 +262,7 @@ fn own_place(
 }
 
 /// Finds the object of these kinds whose text has this, if only what is ours alone has it.
-fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option<OwnPlace> {
+fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option<OwnObject> {
     #[derive(QueryableByName)]
     struct RefusingObject {
         #[diesel(sql_type = Text)]
@@ -278,12 +278,12 @@ fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option
         .bind::<Text, _>(part)
         .load(connection)
         .ok()?;
-    let places = found.iter().map(|RefusingObject { name, tbl_name }| {
+    let objects = found.iter().map(|RefusingObject { name, tbl_name }| {
         let ours = needs::SQLITE_TRIGGERS.iter().find(|ours| *ours == name);
-        ours.map(|name| OwnPlace::Function(name))
+        ours.map(|name| OwnObject::Function(name))
             .or_else(|| own_table(known_table(tbl_name)?))
     });
-    places.collect::<Option<Vec<_>>>()?.pop()
+    objects.collect::<Option<Vec<_>>>()?.pop()
 }
 
 /// Checks that there is an id left for the next topic. At the end of its range SQLite says that the

@@ -152,15 +152,15 @@ impl AnyConnection {
         match self {
             Self::Postgres(_) => Some(
                 "WITH moved AS MATERIALIZED (SELECT FROM move_topic_ids()), \
-                 new AS MATERIALIZED (SELECT place, nextval('topics_id_seq') AS id, board_id, \
+                 new AS MATERIALIZED (SELECT ordinal, nextval('topics_id_seq') AS id, board_id, \
                  comment, author FROM moved, \
                  ROWS FROM (json_to_recordset($1::json) AS (board_id bigint, comment text, \
                  author text)) \
-                 WITH ORDINALITY AS given (board_id, comment, author, place)), \
+                 WITH ORDINALITY AS given (board_id, comment, author, ordinal)), \
                  written AS (INSERT INTO topics (id, board_id, comment, author) \
-                 SELECT id, board_id, comment, author FROM new ORDER BY place RETURNING id) \
+                 SELECT id, board_id, comment, author FROM new ORDER BY ordinal RETURNING id) \
                  SELECT new.id AS drawn, written.id FROM new FULL \
-                 JOIN written ON written.id = new.id ORDER BY new.place",
+                 JOIN written ON written.id = new.id ORDER BY new.ordinal",
             ),
             Self::Sqlite(_) => None,
         }

@@ -29,7 +29,7 @@ fn millis(time: Duration) -> u128 {
 
 /// How long a write waits, on Postgres.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct WaitLimits {
     /// For each statement, and for its turn among other writers.
     pub(crate) statement: Duration,
     /// For a lock that another transaction holds, before the stamp.
@@ -43,20 +43,27 @@ impl AnyConnection {
     pub(crate) fn begin_write(
         &mut self,
         prelude: &str,
-        patience: Option<Patience>,
+        wait_limits: Option<WaitLimits>,
     ) -> Result<(), StoreError> {
-        self.try_begin_write(prelude, patience)
+        self.try_begin_write(prelude, wait_limits)
             .map_err(classified::of_begin)
     }
 
-    fn try_begin_write(&mut self, prelude: &str, patience: Option<Patience>) -> QueryResult<()> {
+    fn try_begin_write(
+        &mut self,
+        prelude: &str,
+        wait_limits: Option<WaitLimits>,
+    ) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => {
                 let mut settings = vec![("kairanban.quiet", "on".to_owned())];
-                if let Some(patience) = patience {
-                    let lock = patience.lock.min(patience.statement);
+                if let Some(wait_limits) = wait_limits {
+                    let lock = wait_limits.lock.min(wait_limits.statement);
                     settings.extend([
-                        ("statement_timeout", millis(patience.statement).to_string()),
+                        (
+                            "statement_timeout",
+                            millis(wait_limits.statement).to_string(),
+                        ),
                         ("lock_timeout", millis(lock).to_string()),
                     ]);
                 }
@@ -75,7 +82,7 @@ impl AnyConnection {
                 )
             }
             Self::Sqlite(connection) => {
-                if let Some(ms) = patience.map(|patience| millis(patience.statement)) {
+                if let Some(ms) = wait_limits.map(|wait_limits| millis(wait_limits.statement)) {
                     connection.batch_execute(&format!("PRAGMA busy_timeout = {ms}"))?;
                 }
                 // A deferred transaction that turns into a write fails at once when another wrote

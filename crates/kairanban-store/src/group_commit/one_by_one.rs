@@ -98,7 +98,7 @@ fn commit_alone(
         Err(error) if error.is_doubtful() => error,
         done => return done,
     };
-    if let Err(found) = check_within(dedicated, bounds.patience(patience)) {
+    if let Err(found) = check_within(dedicated, bounds.wait_limits(patience)) {
         if found.is_locked() {
             // In a language that is not known it says so only to the check.
             let is_unknown =

@@ -175,7 +175,7 @@ fn answer(
     topics: &[WrittenTopic],
 ) -> WriteAnswer {
     match outcome? {
-        WriteOutcome::Deleted => Ok(WriteResult::Deleted),
+        WriteOutcome::Ended => Ok(WriteResult::Ended),
         WriteOutcome::Board(name) => repository::board(connection, &name).map(WriteResult::Board),
         WriteOutcome::Token(id) => {
             let token = tokens::by_id(connection, &[id])?.pop();

@@ -7,7 +7,7 @@ use std::{
 
 use diesel::{Connection as _, r2d2::R2D2Connection as _};
 
-use super::slots::{Activity, Slot};
+use super::permits::{Activity, PoolPermit};
 use crate::{
     DatabaseAddress, StoreError, Timeouts,
     connection::AnyConnection,
@@ -41,13 +41,13 @@ pub(crate) struct TrackedConnection {
 pub(crate) struct Held {
     pooled: r2d2::PooledConnection<Manager>,
     // Dropped last: a caller that waits for it finds the connection in the pool.
-    slot: Slot,
+    permit: PoolPermit,
 }
 
 impl Held {
-    pub(super) fn new(pooled: r2d2::PooledConnection<Manager>, slot: Slot) -> Self {
-        slot.watch(&pooled.activity);
-        Self { pooled, slot }
+    pub(super) fn new(pooled: r2d2::PooledConnection<Manager>, permit: PoolPermit) -> Self {
+        permit.watch(&pooled.activity);
+        Self { pooled, permit }
     }
 }
 
@@ -67,8 +67,8 @@ impl DerefMut for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Another one has its place.
-        if self.slot.is_abandoned() {
+        // Another connection was opened instead.
+        if self.permit.is_abandoned() {
             self.pooled.tainted = true;
         }
     }

@@ -35,7 +35,7 @@ pub struct Creation {
 /// The topic that a request leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Created {
-    /// It is new.
+    /// A new topic was written.
     New(TopicId),
     /// An earlier request with the same key created it. It may be gone by now.
     Earlier(TopicId),
@@ -113,7 +113,7 @@ pub(crate) fn create_each(
 /// Creates one topic in a transaction of its own, without a savepoint.
 ///
 /// # Errors
-/// Also if the topic is refused.
+/// If the topic is refused, or the database is away.
 pub(crate) fn create_one(
     connection: &mut AnyConnection,
     creation: &Creation,

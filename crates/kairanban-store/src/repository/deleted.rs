@@ -30,9 +30,9 @@ macro_rules! all_columns {
     };
 }
 
-/// Keeps a topic that is about to be deleted, in the place of an earlier one with its id. Returns
+/// Keeps a topic that is about to be deleted, instead of an earlier one with its id. Returns
 /// whether there is such a topic, and it is kept.
-pub(super) fn keep(
+pub(super) fn keep_for_undo(
     connection: &mut AnyConnection,
     board: &BoardName,
     id: TopicId,

@@ -61,11 +61,11 @@ impl OverwriteWatch {
 
     /// Returns whether something else than SQLite wrote the database since the last call.
     pub(crate) fn is_overwritten(&mut self) -> bool {
-        self.look().unwrap_or(false)
+        self.read_marks().unwrap_or(false)
     }
 
-    fn look(&mut self) -> io::Result<bool> {
-        // In this order: what was copied between two looks shows in the notes around it.
+    fn read_marks(&mut self) -> io::Result<bool> {
+        // In this order: what was copied between two calls shows in the notes around it.
         let before = Copying::read(&self.shm)?;
         let file = fs::metadata(&self.path)?;
         let now = (file.len(), file.modified()?);

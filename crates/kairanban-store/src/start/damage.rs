@@ -17,26 +17,26 @@ use crate::{
 pub(super) struct Damage {
     /// In words, with what helps if `kairanban migrate` does not.
     pub(super) what: String,
-    /// The statements that mend it; `None` if none of ours can.
-    mend: Option<String>,
+    /// The statements that repair it; `None` if none of ours can.
+    repair_sql: Option<String>,
     /// Whether it only lets values in that a server can do with.
     pub(super) is_tolerable: bool,
 }
 
 impl Damage {
-    fn mendable(what: String, mend: String) -> Self {
+    fn repairable(what: String, repair_sql: String) -> Self {
         Self {
             what,
-            mend: Some(mend),
+            repair_sql: Some(repair_sql),
             is_tolerable: false,
         }
     }
 
-    /// What the owner has to mend, as the text says.
+    /// What the owner has to repair, as the text says.
     fn by_hand(what: String) -> Self {
         Self {
             what,
-            mend: None,
+            repair_sql: None,
             is_tolerable: false,
         }
     }
@@ -104,13 +104,16 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
         damage.into_iter().partition(|damage| damage.is_tolerable);
     let (mut mended, statements): (Vec<_>, Vec<_>) = damage
         .into_iter()
-        .filter_map(|damage| Some((damage.what, damage.mend?)))
+        .filter_map(|damage| Some((damage.what, damage.repair_sql?)))
         .unzip();
     if !mended.is_empty() {
         run(&mut connection, &statements.join("; "))?;
     }
-    for Damage { what, mend, .. } in tolerable {
-        match mend.map(|mend| run(&mut connection, &mend)) {
+    for Damage {
+        what, repair_sql, ..
+    } in tolerable
+    {
+        match repair_sql.map(|sql| run(&mut connection, &sql)) {
             Some(Ok(())) => mended.push(what),
             Some(Err(error)) => tracing::warn!(%error, "it stays so that {what}"),
             None => {}
@@ -143,15 +146,15 @@ pub(crate) fn repair_sequences(
         return Ok(());
     }
     let sequences = wrong.len();
-    let mend: Vec<_> = wrong.into_iter().filter_map(|damage| damage.mend).collect();
+    let repair_sql: Vec<_> = wrong
+        .into_iter()
+        .filter_map(|damage| damage.repair_sql)
+        .collect();
     connection.transaction(|connection| {
         migrate::wait_for_tables(connection, lock_wait)?;
-        connection.batch_execute(&mend.join("; "))
+        connection.batch_execute(&repair_sql.join("; "))
     })?;
-    tracing::warn!(
-        sequences,
-        "sequences did not count one by one: they do again"
-    );
+    tracing::warn!(sequences, "reset sequences to increment by one");
     log_all_boards(connection)
 }
 

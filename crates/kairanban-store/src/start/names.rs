@@ -13,8 +13,8 @@ use crate::{
 
 /// An object of the schema that the boards are in, or are to be in.
 #[derive(QueryableByName)]
-struct Taken {
-    /// In words.
+struct TakenName {
+    /// The kind of object, in words.
     #[diesel(sql_type = Text)]
     kind: String,
     /// Which names it takes: those of relations, types, functions, or triggers.
@@ -25,13 +25,13 @@ struct Taken {
     /// The table whose triggers have names of their own; empty on SQLite, where the names are the
     /// file's.
     #[diesel(sql_type = Text)]
-    place: String,
+    table_name: String,
 }
 
 const IN_POSTGRES: &str = "\
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'S' THEN 'sequence' \
     WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'c' THEN 'type' ELSE 'table' END AS kind, \
-    'relation' AS space, relname::text AS name, '' AS place \
+    'relation' AS space, relname::text AS name, '' AS table_name \
     FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace \
     UNION ALL SELECT 'type', 'type', typname::text, '' \
     FROM pg_type WHERE typnamespace = quote_ident(current_schema())::regnamespace AND typrelid = 0 \
@@ -41,10 +41,10 @@ const IN_POSTGRES: &str = "\
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid \
     WHERE relnamespace = quote_ident(current_schema())::regnamespace AND NOT tgisinternal";
 
-// Its names ignore case.
+// SQLite compares names without case.
 const IN_SQLITE: &str = "\
     SELECT type AS kind, CASE type WHEN 'trigger' THEN 'trigger' ELSE 'relation' END AS space, \
-    lower(name) AS name, '' AS place FROM sqlite_schema";
+    lower(name) AS name, '' AS table_name FROM sqlite_schema";
 
 /// Returns how to go where the names are free.
 fn help(address: &DatabaseAddress) -> &'static str {
@@ -68,7 +68,7 @@ pub(super) fn check_free(
         DatabaseAddress::Postgres(_) => (IN_POSTGRES, schema_objects::POSTGRES),
         DatabaseAddress::Sqlite(_) => (IN_SQLITE, schema_objects::SQLITE),
     };
-    let found: Vec<Taken> = sql_query(query)
+    let found: Vec<TakenName> = sql_query(query)
         .load(connection)
         .map_err(StoreError::from)?;
     let is_pending = |name: &str| pending.iter().any(|pending| pending == name);
@@ -103,7 +103,7 @@ pub(super) fn check_free(
 fn not_noted(
     migrations: &[(&'static str, &'static str)],
     pending: &[String],
-    found: &[Taken],
+    found: &[TakenName],
 ) -> Option<String> {
     let is_there = made_by(migrations, |name| {
         pending.iter().any(|pending| pending == name)
@@ -133,7 +133,7 @@ fn check_history(
     connection: &mut AnyConnection,
     address: &DatabaseAddress,
     ours: &[Object],
-    found: &[Taken],
+    found: &[TakenName],
 ) -> Result<(), StartError> {
     let first = ours.iter().find(|object| object.kind == ObjectKind::Table);
     let Some(lost) = first.filter(|first| !found.iter().any(|found| found.is_relation(first.name)))
@@ -157,7 +157,7 @@ impl Object {
     }
 }
 
-impl Taken {
+impl TakenName {
     fn is_relation(&self, name: &str) -> bool {
         self.space == "relation" && self.name == name
     }
@@ -180,7 +180,8 @@ impl Taken {
             ObjectKind::Trigger => {
                 self.space == "trigger"
                     && self.name == object.name
-                    && (self.place.is_empty() || Some(self.place.as_str()) == object.table)
+                    && (self.table_name.is_empty()
+                        || Some(self.table_name.as_str()) == object.table)
             }
         }
     }

@@ -5,7 +5,7 @@ use diesel::sql_query;
 use super::*;
 use crate::{DatabaseAddress, OnWait, StoreConfig, Timeouts, history, migrate, sql::Number};
 
-const PATIENCE: Patience = Patience {
+const WAIT_LIMITS: WaitLimits = WaitLimits {
     statement: Duration::from_secs(1),
     lock: Duration::from_secs(1),
 };
@@ -69,14 +69,14 @@ fn a_step_that_fails_rolls_back_and_ends_the_transaction() {
     let folder = tempfile::tempdir().expect("a folder");
     let pool = pool(&folder);
     let mut dedicated = pool.dedicated();
-    let mut tx = WriteTx::on_dedicated(&mut dedicated, PATIENCE).expect("begun");
+    let mut tx = WriteTx::on_dedicated(&mut dedicated, WAIT_LIMITS).expect("begun");
     tx.run(insert).expect("written");
     tx.run(|_| Err::<(), _>(StoreError::KeyReused))
         .expect_err("a failure");
     tx.run(insert).expect_err("it is over");
     tx.commit().expect_err("it is over");
     assert_eq!(count_topics(&pool), 0);
-    let mut tx = WriteTx::on_dedicated(&mut dedicated, PATIENCE).expect("begun");
+    let mut tx = WriteTx::on_dedicated(&mut dedicated, WAIT_LIMITS).expect("begun");
     tx.run(insert).expect("written");
     tx.commit().expect("committed");
     assert_eq!(count_topics(&pool), 1);

@@ -20,7 +20,7 @@ pub(super) struct Blocked {
     /// No write is tried before this.
     next_try: Instant,
     pause: Duration,
-    /// One more is answered at once.
+    /// The most writes that are kept; any other is answered at once.
     jobs_max: usize,
     /// How long a write is tried, from when it was queued.
     patience: Duration,

@@ -110,9 +110,9 @@ impl Shared {
         }
     }
 
-    /// Starts a worker in place of the one at hand, if there is one.
+    /// Starts a worker that replaces the one at hand, if there is one.
     fn start(&self, alive: &Arc<()>) -> Result<(), String> {
-        // One for the handle that is kept there.
+        // One reference is that of the handle itself.
         if Arc::strong_count(alive) - 1 > self.0.config.abandoned_max {
             return Err(
                 "a connection to the database does not answer, and no other may be opened \

@@ -81,7 +81,7 @@ fn a_topic_is_deleted_once(place: &Place) {
     let delete = delete_topic(create(place, "first").id, None);
     assert!(matches!(
         run(writer.write(delete.clone())),
-        Ok(WriteResult::Deleted)
+        Ok(WriteResult::Ended)
     ));
     assert!(matches!(
         run(writer.write(delete)),

@@ -14,7 +14,7 @@ const NEW: &str = include_str!("../../src/start/damage/postgres/schema.tsv");
 fn found(foreign: &mut Foreign) -> Vec<String> {
     foreign.run("SET TimeZone = 'UTC'");
     let rows = foreign.ask(&format!(
-        "SELECT string_agg(concat_ws(E'\\t', kind, place, name, shape, printed, mend), E'\\n') \
+        "SELECT string_agg(concat_ws(E'\\t', kind, table_name, name, shape, printed, repair_sql), E'\\n') \
          FROM ({QUERY}) AS made"
     ));
     rows.lines().map(str::to_owned).collect()

@@ -95,7 +95,7 @@ fn a_right_that_a_running_server_lacks_is_named_with_its_grant() {
     };
     let log = LogPage {
         after: Revision::ZERO,
-        place: None,
+        after_id: None,
         limit: 1,
     };
     let new = NewToken {
@@ -311,7 +311,7 @@ fn read(store: &Store, known: &LogPosition) {
             &main(),
             LogPage {
                 after: Revision::ZERO,
-                place: None,
+                after_id: None,
                 limit: 9,
             },
         )

@@ -87,7 +87,7 @@ const fn case(
     }
 }
 
-/// What a post takes, too, comes first. [`place_of`] has each kind of write.
+/// What a post takes, too, comes first. [`index_of`] has each kind of write.
 const CASES: [Case; 10] = [
     case(
         |_| post("unseen"),
@@ -152,8 +152,8 @@ const CASES: [Case; 10] = [
     ),
 ];
 
-/// Returns the place in [`CASES`] of a kind of write, so that each new kind is given a case.
-const fn place_of(write: &Write) -> usize {
+/// Returns the index in [`CASES`] of a kind of write, so that each new kind is given a case.
+const fn index_of(write: &Write) -> usize {
     match write {
         Write::CreateTopic(_) => 0,
         Write::Administer { command, .. } => match command {
@@ -269,7 +269,7 @@ fn whatever_draws_no_revision_is_rolled_back(place: &Place) {
             off(case, place);
             let before = rows(place);
             let write = (case.write)(&scene);
-            assert_eq!(place_of(&write), what);
+            assert_eq!(index_of(&write), what);
             assert_refused(run(writer.write(write)), what);
             assert_eq!(rows(place), before, "{what}");
             turn_on(place);

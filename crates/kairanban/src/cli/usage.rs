@@ -38,8 +38,8 @@ fn reason(error: &clap::Error) -> String {
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => {
             format!("{} needs a value", option())
         }
-        ErrorKind::TooManyValues => format!("{} takes no such value", option()),
-        ErrorKind::ArgumentConflict => format!("{} can be used once only", option()),
+        ErrorKind::TooManyValues => format!("{} takes no more values", option()),
+        ErrorKind::ArgumentConflict => format!("{} can be given only once", option()),
         ErrorKind::MissingRequiredArgument => format!("{} is missing", option()),
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
         ErrorKind::InvalidUtf8 => "an argument is not Unicode".to_owned(),
@@ -47,10 +47,10 @@ fn reason(error: &clap::Error) -> String {
     }
 }
 
-/// Names an argument by its place, with what may have been meant.
+/// Names an argument by its position, with what may have been meant.
 fn unknown(argument: Option<String>, alike: Option<String>) -> String {
     let argument = argument.unwrap_or_default();
-    let place = std::env::args_os()
+    let position = std::env::args_os()
         .skip(1)
         .position(|given| given.to_string_lossy().starts_with(&argument))
         .map_or(String::new(), |index| format!(" {}", index + 1));
@@ -61,7 +61,7 @@ fn unknown(argument: Option<String>, alike: Option<String>) -> String {
         Some(alike) => format!("; did you mean {alike}?"),
         None => String::new(),
     };
-    format!("argument{place} is neither a command nor an option that can be used there{hint}")
+    format!("argument{position} is neither a command nor an option that can be used there{hint}")
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -17,7 +17,7 @@ impl Config {
         self.metrics_address()?;
         self.topic_template()?;
         self.time_zone()?;
-        if let Some(place) = self
+        if let Some(index) = self
             .cors
             .origins
             .iter()
@@ -25,7 +25,7 @@ impl Config {
         {
             let reason = format!(
                 "entry {} is not an origin; write https://host or http://host:port, without a path",
-                place + 1
+                index + 1
             );
             return Err(ConfigError::invalid("cors.origins", reason));
         }
@@ -35,7 +35,7 @@ impl Config {
                 "is not the address of a site; write https://host or http://host:port, without a path",
             ));
         }
-        if let Some(place) = self
+        if let Some(index) = self
             .server
             .hosts
             .iter()
@@ -45,7 +45,7 @@ impl Config {
                 "server.hosts",
                 format!(
                     "entry {} is not a host name; write it without a port",
-                    place + 1
+                    index + 1
                 ),
             ));
         }

@@ -127,13 +127,13 @@ impl Environment {
     }
 
     /// Returns the value of a variable that sets no key, also if it is empty.
-    pub(super) fn set(&self, name: &str) -> Option<&str> {
+    pub(super) fn raw(&self, name: &str) -> Option<&str> {
         self.others.get(name).map(|(_, value)| value.as_str())
     }
 
     /// Returns the value of a variable that sets no key, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.set(name).filter(|value| !value.is_empty())
+        self.raw(name).filter(|value| !value.is_empty())
     }
 
     /// Returns the name under which it was set.

@@ -36,7 +36,7 @@ pub enum StreamFormat {
 /// How many boards a stream is of. Some formats are for one board only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoardsOfStream {
-    /// Only one.
+    /// Only streams of one board.
     One,
     /// As many as its address names, perhaps only one.
     Several,
@@ -48,7 +48,7 @@ pub const LIVE_LIST_SLOT: WireSlot = WireSlot::at::<11>();
 pub const ENGLISH_PAGE_SLOT: WireSlot = WireSlot::at::<12>();
 /// The topics of the page in Japanese.
 pub const JAPANESE_PAGE_SLOT: WireSlot = WireSlot::at::<13>();
-/// The feed.
+/// The slot of the Atom feed.
 pub const FEED_SLOT: WireSlot = WireSlot::at::<14>();
 /// The list as text.
 pub const TEXT_SLOT: WireSlot = WireSlot::at::<15>();

@@ -89,14 +89,14 @@ impl Fragments {
             patch,
             |out, id| write!(out, r#"<li id="topic-{id}" hx-swap-oob="delete"></li>"#),
             |out, topic| {
-                let place = match place(topic, snapshot) {
+                let target = match insert_position(topic, snapshot) {
                     InsertPosition::First => "afterbegin:#topics".to_owned(),
                     InsertPosition::Last => "beforeend:#topics".to_owned(),
                     InsertPosition::Behind(id) => format!("afterend:#topic-{id}"),
                 };
                 write!(
                     out,
-                    r#"<ul hx-swap-oob="{place}">{}</ul>"#,
+                    r#"<ul hx-swap-oob="{target}">{}</ul>"#,
                     self.topic(topic)
                 )
             },
@@ -119,7 +119,7 @@ impl Fragments {
                 )
             },
             |out, topic| {
-                let (action, target) = match place(topic, snapshot) {
+                let (action, target) = match insert_position(topic, snapshot) {
                     InsertPosition::First => ("prepend", "topics".to_owned()),
                     InsertPosition::Last => ("append", "topics".to_owned()),
                     InsertPosition::Behind(id) => ("after", format!("topic-{id}")),
@@ -168,7 +168,7 @@ fn steps(
     out
 }
 
-fn place(topic: &Topic, snapshot: &Snapshot) -> InsertPosition {
+fn insert_position(topic: &Topic, snapshot: &Snapshot) -> InsertPosition {
     let topics = snapshot.topics();
     let at = topics.partition_point(|other| other.id < topic.id);
     match at.checked_sub(1).map(|before| topics[before].id.0) {
@@ -236,13 +236,13 @@ mod tests {
             &[topic(1, "a"), topic(2, "b"), topic(5, "c"), topic(9, "d")],
         );
         let html = fragments.patch(&patch, &snapshot);
-        let places: Vec<_> = html
+        let targets: Vec<_> = html
             .split("hx-swap-oob=\"")
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
             .collect();
         assert_eq!(
-            places,
+            targets,
             [
                 "delete",
                 "delete",

@@ -34,7 +34,7 @@ impl Framing for Sse {
     }
 }
 
-/// Sends JSON.
+/// Sends events with JSON.
 pub(super) struct SseJson {
     /// The name of the event that carries the list; `None` for an unnamed event.
     pub(super) list_event: Option<&'static str>,

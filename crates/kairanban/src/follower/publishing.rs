@@ -149,7 +149,7 @@ impl Follower {
                 self.stale_boards.remove(board);
                 self.deps.hub.end_missing(board);
             }
-            Err(LoadError::Unreadable(error)) => {
+            Err(LoadError::Failed(error)) => {
                 // Before its readers are notified, so that one that asks `/readyz` finds the board
                 // named.
                 if self.stale_boards.add(board, Instant::now()) {

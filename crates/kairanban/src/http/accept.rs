@@ -61,7 +61,7 @@ struct Wish {
     quality: Quality,
     is_named: bool,
     /// Of two with the same weight, the one further to the front is preferred.
-    place: std::cmp::Reverse<usize>,
+    index: std::cmp::Reverse<usize>,
 }
 
 impl Accepted {
@@ -75,15 +75,15 @@ impl Accepted {
     /// Returns the client's preference for a type, from the most specific range that matches;
     /// `None` if none does.
     fn wish(&self, media_type: &Mime) -> Option<Wish> {
-        let fitting = self.0.iter().enumerate().filter_map(|(place, range)| {
-            let place = std::cmp::Reverse(place);
-            Some((fit(&range.item, media_type)?, place, range.quality))
+        let fitting = self.0.iter().enumerate().filter_map(|(index, range)| {
+            let index = std::cmp::Reverse(index);
+            Some((fit(&range.item, media_type)?, index, range.quality))
         });
-        let (fit, place, quality) = fitting.max_by_key(|(fit, place, _)| (*fit, *place))?;
+        let (fit, index, quality) = fitting.max_by_key(|(fit, index, _)| (*fit, *index))?;
         Some(Wish {
             quality,
             is_named: fit > Fit::Family,
-            place,
+            index,
         })
     }
 
@@ -224,7 +224,7 @@ impl Representation {
         let all = [default, Self::Html, Self::Json, Self::Text];
         let wanted = all.into_iter().rev().filter_map(|form| {
             let wish = accepted.wish_of(form.names())?;
-            let named = wish.is_named.then_some(wish.place);
+            let named = wish.is_named.then_some(wish.index);
             Some((wish.quality, named, form)).filter(|_| wish.quality > Quality::ZERO)
         });
         // Of equals it is the last, which is the default.

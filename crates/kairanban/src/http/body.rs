@@ -104,7 +104,7 @@ impl BodyKind {
         let mut lines = request.headers().get_all(header::CONTENT_TYPE);
         let text = lines.next().and_then(|value| value.to_str().ok());
         if lines.next().is_some() {
-            return Err(ApiError::unreadable("Content-Type is repeated"));
+            return Err(ApiError::bad_request("Content-Type is repeated"));
         }
         let text = accept::without_space_at_semicolons(text.unwrap_or_default());
         let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
@@ -144,7 +144,7 @@ pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, 
     };
     let key = value.to_str().ok().and_then(|text| text.parse().ok());
     key.map(Some)
-        .ok_or_else(|| ApiError::unreadable(IdempotencyKeyError.to_string()))
+        .ok_or_else(|| ApiError::bad_request(IdempotencyKeyError.to_string()))
 }
 
 /// Counts the write, then reads the body and what it says.
@@ -208,7 +208,7 @@ async fn read(
     }
     match timeout(state.body_wait, payload.to_bytes_limited(bytes_max)).await {
         Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(error))) => Err(ApiError::unreadable(format!(
+        Ok(Ok(Err(error))) => Err(ApiError::bad_request(format!(
             "the body ended early: {error}"
         ))),
         Ok(Err(_)) => Err(ApiError::TooLarge { bytes_max }),
@@ -217,7 +217,7 @@ async fn read(
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, ApiError> {
-    std::str::from_utf8(bytes).map_err(|_| ApiError::unreadable("the body is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not UTF-8"))
 }
 
 /// Reads the fields of these names from a form.
@@ -237,7 +237,7 @@ pub async fn fields<const N: usize>(
 /// Parses a topic from a form.
 fn form(body: &[u8]) -> Result<Draft, ApiError> {
     let [comment, author] = parse_fields(body, ["comment", "author"])?;
-    let comment = comment.ok_or_else(|| ApiError::unreadable("the field comment is missing"))?;
+    let comment = comment.ok_or_else(|| ApiError::bad_request("the field comment is missing"))?;
     Ok(Draft {
         comment,
         author: author.unwrap_or_default(),
@@ -267,7 +267,7 @@ fn parse_fields<const N: usize>(
         };
         let slot: &mut Option<String> = &mut values[at];
         if slot.replace(value).is_some() {
-            return Err(ApiError::unreadable(format!(
+            return Err(ApiError::bad_request(format!(
                 "the field {name} is repeated"
             )));
         }
@@ -282,7 +282,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
     if !escapes
         .all(|rest| matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
     {
-        return Err(ApiError::unreadable(
+        return Err(ApiError::bad_request(
             "a % in the form is not followed by two hex digits",
         ));
     }
@@ -291,7 +291,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })
         .collect();
     let decoded = percent_decode(&spaced).decode_utf8().map(Cow::into_owned);
-    decoded.map_err(|_| ApiError::unreadable("the form is not UTF-8"))
+    decoded.map_err(|_| ApiError::bad_request("the form is not UTF-8"))
 }
 
 /// Reads a JSON object, strictly.
@@ -301,7 +301,7 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // A list would be taken for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::unreadable("the body is not a JSON object"));
+        return Err(ApiError::bad_request("the body is not a JSON object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -311,14 +311,14 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         if detail.starts_with("unknown field") {
             ApiError::UnknownKey(detail)
         } else if path == "." {
-            ApiError::unreadable(detail)
+            ApiError::bad_request(detail)
         } else {
-            ApiError::unreadable_at(path, detail)
+            ApiError::bad_request_at(path, detail)
         }
     })?;
     reader
         .end()
-        .map_err(|error| ApiError::unreadable(error.to_string()))?;
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
     Ok(value)
 }
 
@@ -383,7 +383,7 @@ mod tests {
         ] {
             assert_eq!(status(json(key.as_bytes())), 422, "{key}");
         }
-        let Err(ApiError::Unreadable { path, .. }) = json::<Draft>(br#"{"comment":1}"#) else {
+        let Err(ApiError::BadRequest { path, .. }) = json::<Draft>(br#"{"comment":1}"#) else {
             panic!("unreadable")
         };
         assert_eq!(path.as_deref(), Some("comment"));

@@ -21,7 +21,7 @@ use crate::{
 /// Answers `GET /metrics`, for administrators or for every client.
 ///
 /// # Errors
-/// Without a token for it, unless `metrics.public` is set.
+/// Without an administrator's token, unless `metrics.public` is set.
 pub async fn get_metrics(
     request: HttpRequest,
     state: Data<AppState>,

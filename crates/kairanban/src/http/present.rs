@@ -63,7 +63,5 @@ fn text(problem: &Problem) -> String {
 
 /// Answers 404 at an address that does not exist.
 pub async fn no_such_page() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotFound(
-        "there is nothing at this address".to_owned(),
-    ))
+    Err(ApiError::nothing_here())
 }

@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    http::stream,
+    http::stream_handlers,
     net::connection_gate::{ConnectionPermit, refusal},
 };
 
@@ -47,5 +47,5 @@ pub async fn probes_only(
 fn is_stream(request: &ServiceRequest) -> bool {
     request
         .match_pattern()
-        .is_some_and(|pattern| stream::ADDRESSES.contains(&pattern.as_str()))
+        .is_some_and(|pattern| stream_handlers::ADDRESSES.contains(&pattern.as_str()))
 }

@@ -24,7 +24,7 @@ pub async fn short_only(
     if request.query_string().len() <= bytes_max {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let error = ApiError::unreadable_at(
+    let error = ApiError::bad_request_at(
         "query",
         format!("the query string may have at most {bytes_max} bytes (limits.query_bytes_max)"),
     );

@@ -1,11 +1,11 @@
 //! `/api/v1`: JSON for programs.
 
+pub mod administration;
 pub mod boards;
 pub mod changes;
 pub mod openapi;
 mod paging;
 mod responses;
-pub mod server;
 pub mod sessions;
 pub mod tokens;
 pub mod topic_list;

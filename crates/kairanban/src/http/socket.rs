@@ -24,13 +24,13 @@ use crate::{
         admission::Admission,
         board_name,
         body::{self, Draft},
-        stream::{admit_to_board, dispatchers},
+        stream_handlers::{admit_to_board, dispatchers},
         stream_query::StreamQuery,
     },
     limits::ClientAddress,
     net::{connection_gate::ConnectionPermit, request_clock::RequestClock},
     state::AppState,
-    stream::{BoardStream, Listener},
+    stream::{BoardStream, ChunkReceiver},
 };
 
 /// Rounds of pings without an answer after which a client counts as gone.
@@ -81,8 +81,8 @@ pub async fn get_board_socket(
     };
     let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
     let client = ClientAddress::of(&request, &state.trusted_proxies);
-    let unreadable = |error: actix_web::Error| ApiError::unreadable(error.to_string());
-    let (response, session, messages) = actix_ws::handle(&request, payload).map_err(unreadable)?;
+    let bad_request = |error: actix_web::Error| ApiError::bad_request(error.to_string());
+    let (response, session, messages) = actix_ws::handle(&request, payload).map_err(bad_request)?;
     if let Some(connection) = request.conn_data::<ConnectionPermit>() {
         connection.leave();
     }
@@ -98,7 +98,7 @@ pub async fn get_board_socket(
         board,
         client,
     };
-    let stream = Listener::new(stream, &dispatchers(&request));
+    let stream = ChunkReceiver::new(stream, &dispatchers(&request));
     rt::spawn(
         Socket {
             session,
@@ -125,7 +125,7 @@ struct PostHandler {
 struct Socket {
     session: Session,
     messages: AggregatedMessageStream,
-    stream: Listener<BoardStream>,
+    stream: ChunkReceiver<BoardStream>,
     post_handler: PostHandler,
     heartbeat: Duration,
     clock: Option<RequestClock>,
@@ -293,7 +293,8 @@ impl PostHandler {
         key: Option<String>,
     ) -> Result<kairanban_core::Topic, ApiError> {
         self.state.edits.take(self.caller.token())?;
-        let no_key = |error: IdempotencyKeyError| ApiError::unreadable_at("key", error.to_string());
+        let no_key =
+            |error: IdempotencyKeyError| ApiError::bad_request_at("key", error.to_string());
         let key = key
             .map(|key| key.parse::<IdempotencyKey>())
             .transpose()

@@ -43,7 +43,7 @@ pub fn many(
                     continue;
                 }
                 if boards.len() == boards_max {
-                    return Err(ApiError::unreadable_at(
+                    return Err(ApiError::bad_request_at(
                         "board",
                         format!(
                             "a stream may have at most {boards_max} boards \
@@ -61,7 +61,7 @@ pub fn many(
             "heartbeat" => &mut query.heartbeat,
             "compress" => &mut query.compress,
             "ticket" => {
-                return Err(ApiError::unreadable_at(
+                return Err(ApiError::bad_request_at(
                     "ticket",
                     "a ticket is for the stream of one board",
                 ));
@@ -72,7 +72,7 @@ pub fn many(
         *slot = Some(value);
     }
     if boards.is_empty() {
-        return Err(ApiError::unreadable_at(
+        return Err(ApiError::bad_request_at(
             "board",
             "say which boards: ?board=a&board=b",
         ));
@@ -101,7 +101,7 @@ impl StreamQuery {
                         format!("a stream of several boards can have the format {names}")
                     }
                 };
-                ApiError::unreadable_at("format", detail)
+                ApiError::bad_request_at("format", detail)
             }),
         }
     }
@@ -119,7 +119,7 @@ impl StreamQuery {
             None | Some("comment") => false,
             Some("event") => true,
             Some(_) => {
-                return Err(ApiError::unreadable_at(
+                return Err(ApiError::bad_request_at(
                     "heartbeat",
                     "heartbeat must be `comment` or `event`",
                 ));
@@ -148,7 +148,10 @@ impl StreamQuery {
             None => false,
             Some("gzip") => accept::allows_gzip(request),
             Some(_) => {
-                return Err(ApiError::unreadable_at("compress", "compress must be gzip"));
+                return Err(ApiError::bad_request_at(
+                    "compress",
+                    "compress must be gzip",
+                ));
             }
         };
         Ok(encoder)
@@ -172,7 +175,7 @@ impl StreamQuery {
             (Some(""), None) | (None, None) => Ok(format.default_start()),
             (Some(id), _) => Ok(id.parse().unwrap_or(StartAt::Invalid)),
             (None, Some(since)) => since.parse().map_err(|error: StartAtError| {
-                ApiError::unreadable_at("since", format!("since: {error}"))
+                ApiError::bad_request_at("since", format!("since: {error}"))
             }),
         }
     }

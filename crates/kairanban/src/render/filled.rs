@@ -142,7 +142,7 @@ impl From<String> for RenderedPage {
 
 impl RenderedPage {
     /// Fills the gap of `frame`, which names the version of `fill`.
-    pub fn around(frame: String, fill: Bytes, packed_fill: Option<Bytes>) -> Self {
+    pub fn with_fill(frame: String, fill: Bytes, packed_fill: Option<Bytes>) -> Self {
         let tag = tag_of(&frame);
         let mut head = Bytes::from(frame);
         let gap = memchr::memchr(GAP.as_bytes()[0], &head).unwrap_or(head.len());

@@ -89,9 +89,9 @@ impl<'a> Shell<'a> {
     }
 }
 
-/// The way around a board's pages.
+/// What every page of a board shows around its content: the title, the search, other boards.
 #[derive(Serialize)]
-struct Around {
+struct BoardFrame {
     board: String,
     title: String,
     path: String,
@@ -116,7 +116,7 @@ struct PageContext<'a, T> {
     t: &'a Messages,
     page: Shell<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    nav: Option<Around>,
+    nav: Option<BoardFrame>,
     #[serde(flatten)]
     own: T,
 }
@@ -166,14 +166,14 @@ impl Pages {
         }
     }
 
-    fn around(&self, navigation: &Navigation, board: &BoardName, sought: &str) -> Around {
+    fn board_frame(&self, navigation: &Navigation, board: &BoardName, sought: &str) -> BoardFrame {
         let links = navigation.boards.iter().map(|board| BoardLink {
             title: without_gap(&title_or_name(&board.title, &board.name)),
             path: self.path_of(&board.name),
             private: !board.policies.is_public(),
             name: board.name.to_string(),
         });
-        Around {
+        BoardFrame {
             board: board.to_string(),
             title: without_gap(&navigation.title),
             path: self.path_of(board),
@@ -188,7 +188,7 @@ impl Pages {
         &self,
         template: &str,
         reader: &Preferences,
-        nav: Option<Around>,
+        nav: Option<BoardFrame>,
         own: impl Serialize,
     ) -> Result<String, Error> {
         let context = PageContext {

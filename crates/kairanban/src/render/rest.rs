@@ -15,7 +15,7 @@ pub use self::topic_list::{TopicListView, live_list, live_list_in_gzip, search_p
 use super::schemas::{ChangeKindSchema, PostPolicySchema, ReadPolicySchema, ScopeSchema};
 use crate::encode::{TopicView, json, rfc3339, rfc3339_or_null};
 
-/// Renders one topic.
+/// Renders one topic as JSON.
 #[must_use]
 pub fn topic(topic: &Topic) -> Vec<u8> {
     json(&TopicView::from(topic))

@@ -165,10 +165,10 @@ impl BoardService {
                     self.deps.follower.wait_for_poll(Wake::wake, CATCH_UP).await;
                 }
                 Err(LoadError::Gone(board)) => return Err(StoreError::NoSuchBoard(board)),
-                Err(LoadError::Unreadable(error)) if channel.live().last_known().is_none() => {
+                Err(LoadError::Failed(error)) if channel.live().last_known().is_none() => {
                     return Err(error);
                 }
-                Err(LoadError::Unreadable(_)) => {
+                Err(LoadError::Failed(_)) => {
                     self.deps.loader.mark_stale(board, Revision::ZERO);
                     return Ok(());
                 }

@@ -116,7 +116,7 @@ impl BoardService {
     }
 
     /// Reads up to `limit` rows of the board's log, or returns why the log is not whole from
-    /// `start` on. If that is within a revision, the rows are those after `place`.
+    /// `start` on. If that is within a revision, the rows are those after the one with `after_id`.
     ///
     /// # Errors
     /// Those of [`page`](Self::page).
@@ -125,7 +125,7 @@ impl BoardService {
         caller: &Caller,
         board: BoardName,
         start: &LogStart,
-        place: Option<i64>,
+        after_id: Option<i64>,
         limit: usize,
     ) -> Result<Result<RowPage<LogRow, (Revision, i64)>, ResetReason>, StoreError> {
         let epoch = self.follower().epoch();
@@ -135,7 +135,7 @@ impl BoardService {
         }
         let wanted = LogPage {
             after: start.revision(),
-            place,
+            after_id,
             limit,
         };
         let read = self.look_up(caller, board, move |store, board| {

@@ -15,9 +15,8 @@ use socket2::SockRef;
 use tokio::{io::AsyncWrite as _, net::TcpStream};
 
 use super::{
-    BoardStream, UpdateSource,
+    BoardStream, UpdateSource, chunk_receiver,
     dispatcher::{Subscriber, WorkerDispatchers},
-    listener,
 };
 use crate::{
     encode::Chunk,
@@ -231,7 +230,7 @@ impl UnsentChunks {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        let whole = listener::sent(&self.chunks);
+        let whole = chunk_receiver::sent(&self.chunks);
         sent.add(whole.events, whole.bytes);
         Poll::Ready(Ok(()))
     }

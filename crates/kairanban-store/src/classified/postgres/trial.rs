@@ -119,8 +119,8 @@ fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<()
 }
 
 /// Returns whether a RAISE in a function that is not ours was what failed.
-fn is_raised_by_owner(place: &str) -> bool {
-    let innermost = place.lines().next().unwrap_or_default();
+fn is_raised_by_owner(context: &str) -> bool {
+    let innermost = context.lines().next().unwrap_or_default();
     innermost.ends_with("RAISE")
         && !OWN_FUNCTIONS
             .iter()
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn only_a_raise_of_a_strange_function_speaks_of_its_row_alone() {
-        for (place, is_owners) in [
+        for (context, is_owners) in [
             ("PL/pgSQL function moderate() line 1 at RAISE\nmore", true),
             ("PL/pgSQL function topics_before() line 6 at RAISE", false),
             (
@@ -164,7 +164,7 @@ mod tests {
             ),
             ("", false),
         ] {
-            assert_eq!(is_raised_by_owner(place), is_owners, "{place}");
+            assert_eq!(is_raised_by_owner(context), is_owners, "{context}");
         }
     }
 }

@@ -59,8 +59,8 @@ fn wrong_triggers(
         .map(|trigger| format!("('{}', '{}')", trigger.table, trigger.name));
     let query = format!(
         "SELECT name, tgenabled::text AS enabled, current_setting('session_replication_role') AS role \
-         FROM (VALUES {}) AS wanted (place, name) \
-         LEFT JOIN pg_trigger ON tgrelid = to_regclass(place) AND tgname = name",
+         FROM (VALUES {}) AS wanted (table_name, name) \
+         LEFT JOIN pg_trigger ON tgrelid = to_regclass(table_name) AND tgname = name",
         listed(wanted)
     );
     let states: Vec<TriggerState> = sql_query(query).load(connection)?;
@@ -89,7 +89,7 @@ fn compare(wanted: &Trigger, made: &Object, state: &TriggerState, is_ours: bool)
     let quoted = quoted(name);
     let enable = format!("ALTER TABLE {table} {enable} TRIGGER {quoted}");
     let Some(enabled) = state.enabled.as_deref() else {
-        return Some(Damage::mendable(
+        return Some(Damage::repairable(
             format!("the trigger {name} of {table} is missing"),
             format!("{}; {enable}", made.statement),
         ));
@@ -107,7 +107,7 @@ fn compare(wanted: &Trigger, made: &Object, state: &TriggerState, is_ours: bool)
     } else {
         "does not fire on the connections that it is for"
     };
-    (!is_right).then(|| Damage::mendable(format!("the trigger {name} of {table} {what}"), enable))
+    (!is_right).then(|| Damage::repairable(format!("the trigger {name} of {table} {what}"), enable))
 }
 
 /// Returns a name as statements write it.

@@ -18,7 +18,7 @@ struct StoredObject {
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Text)]
-    place: String,
+    table_name: String,
     #[diesel(sql_type = Text)]
     statement: String,
     /// The names of a table's columns, in lower case.
@@ -44,25 +44,25 @@ struct ForeignTrigger {
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Text)]
-    place: String,
+    table_name: String,
     #[diesel(sql_type = Text)]
-    mend: String,
+    drop_sql: String,
 }
 
 fn foreign_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let found: Vec<ForeignTrigger> = sql_query(foreign_triggers_in_file_sql()).load(connection)?;
-    let damage = found.into_iter().map(|ForeignTrigger { name, place, mend }| {
+    let damage = found.into_iter().map(|ForeignTrigger { name, table_name, drop_sql }| {
         Damage::by_hand(format!(
-            "the trigger {name} is not kairanban's, and stands on its table {place} (first {mend})"
+            "the trigger {name} is not kairanban's, and is on its table {table_name} (first {drop_sql})"
         ))
     });
     Ok(damage.collect())
 }
 
 fn objects(connection: &mut AnyConnection) -> Result<StoredObjects, StoreError> {
-    // Its names ignore case.
+    // SQLite compares names without case.
     let rows: Vec<StoredObject> = sql_query(
-        "SELECT type AS kind, name, lower(tbl_name) AS place, coalesce(sql, '') AS statement, \
+        "SELECT type AS kind, name, lower(tbl_name) AS table_name, coalesce(sql, '') AS statement, \
          (SELECT group_concat(' ' || lower(name) || ' ', '') \
          FROM pragma_table_info(sqlite_schema.name) WHERE type = 'table') AS columns \
          FROM sqlite_schema WHERE type IN ('table', 'index', 'trigger') \
@@ -75,13 +75,16 @@ fn objects(connection: &mut AnyConnection) -> Result<StoredObjects, StoreError> 
 
 fn compare(wanted: &StoredObject, found: Option<&StoredObject>) -> Vec<Damage> {
     let StoredObject {
-        kind, name, place, ..
+        kind,
+        name,
+        table_name,
+        ..
     } = wanted;
     let Some(found) = found else {
         return vec![match kind.as_str() {
             "table" => Damage::lost("table", name),
-            _ => Damage::mendable(
-                format!("the {kind} {name} of {place} is missing"),
+            _ => Damage::repairable(
+                format!("the {kind} {name} of {table_name} is missing"),
                 wanted.statement.clone(),
             ),
         }];
@@ -95,7 +98,7 @@ fn compare(wanted: &StoredObject, found: Option<&StoredObject>) -> Vec<Damage> {
             damage
         }
         _ if plain(&wanted.statement) != plain(&found.statement) => vec![Damage::by_hand(format!(
-            "the {kind} {name} of {place} is not kairanban's (first DROP {} {name})",
+            "the {kind} {name} of {table_name} is not kairanban's (first DROP {} {name})",
             kind.to_uppercase()
         ))],
         _ => Vec::new(),
@@ -200,7 +203,7 @@ mod tests {
                 .expect("dropped");
             let damage = find(&mut new).expect("read").pop().expect("found");
             assert!(damage.what.contains(&object.name), "{damage:?}");
-            new.batch_execute(&damage.mend.expect("a statement"))
+            new.batch_execute(&damage.repair_sql.expect("a statement"))
                 .expect("made again");
             assert!(find(&mut new).expect("read").is_empty());
         }

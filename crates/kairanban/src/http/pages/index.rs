@@ -11,10 +11,7 @@ use serde::Deserialize;
 use super::answer;
 use crate::{
     error::ApiError,
-    http::{
-        caller,
-        rest::{boards, topic_list},
-    },
+    http::{board_after, caller, rest::topic_list},
     preferences::Preferences,
     state::AppState,
 };
@@ -40,7 +37,7 @@ pub async fn get_index(
     state: Data<AppState>,
     query: Query<IndexQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let after_name = boards::after_name(query.after.as_deref())?;
+    let after_name = board_after(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();

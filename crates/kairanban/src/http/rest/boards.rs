@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Problem},
-    http::{board_name, body, caller},
+    http::{board_after, board_name, body, caller},
     render::{
         self,
         rest::{BoardSummary, BoardsView},
@@ -94,12 +94,6 @@ fn edit(
     }
 }
 
-/// Reads the name of the board that a page begins behind.
-pub(in crate::http) fn after_name(name: Option<&str>) -> Result<Option<BoardName>, ApiError> {
-    let name = name.map(str::parse).transpose();
-    name.map_err(|_| ApiError::unreadable_at("after", "after must be the name of a board"))
-}
-
 /// Answers `GET /api/v1/boards`, by name.
 ///
 /// # Errors
@@ -120,7 +114,7 @@ pub async fn get_boards(
     query: Query<BoardsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let page = PageRequest::new(&request, &state, query.limit)?;
-    let after_name = after_name(query.after.as_deref())?;
+    let after_name = board_after(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let boards = state.boards.boards(&caller, after_name, page.limit).await?;
@@ -157,7 +151,7 @@ pub async fn get_board_info(
 /// Answers `POST /api/v1/boards`, for administrators of all boards.
 ///
 /// # Errors
-/// Without a token for it; if the board is not allowed, or exists.
+/// Without an administrator's token, or if the board is not allowed, or exists.
 #[utoipa::path(
     post,
     path = "/api/v1/boards",
@@ -215,7 +209,7 @@ pub async fn post_board_info(
 /// Answers `PATCH /api/v1/boards/{board}`, for its administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such board, or the title is not allowed.
+/// Without an administrator's token, or if there is no such board, or the title is not allowed.
 #[utoipa::path(
     patch,
     path = "/api/v1/boards/{board}",
@@ -249,7 +243,7 @@ pub async fn patch_board_info(
 /// Open streams receive `bye`.
 ///
 /// # Errors
-/// Without a token for it; if there is no such board, or it is the one at `/`.
+/// Without an administrator's token, or if there is no such board, or it is the one at `/`.
 #[utoipa::path(
     delete,
     path = "/api/v1/boards/{board}",

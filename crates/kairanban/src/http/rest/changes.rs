@@ -28,8 +28,9 @@ pub struct ChangesQuery {
     /// After this cursor; without it from the beginning.
     #[param(value_type = Option<CursorSchema>)]
     since: Option<String>,
-    /// A place inside the revision of `since`; only `Link` knows it.
-    place: Option<i64>,
+    /// The last row that was read of the revision of `since`; only `Link` knows it.
+    #[serde(rename = "place")]
+    after_id: Option<i64>,
     /// How many rows to return at most.
     #[param(minimum = 1)]
     limit: Option<usize>,
@@ -43,8 +44,8 @@ impl ChangesQuery {
         };
         let cursor = since
             .parse()
-            .map_err(|error: CursorError| ApiError::unreadable_at("since", error.to_string()))?;
-        Ok(match self.place {
+            .map_err(|error: CursorError| ApiError::bad_request_at("since", error.to_string()))?;
+        Ok(match self.after_id {
             None => LogStart::After(cursor),
             Some(_) => LogStart::Within(cursor),
         })
@@ -59,13 +60,13 @@ impl ChangesQuery {
     get,
     path = "/api/v1/boards/{board}/changes",
     tag = "topics",
-    summary = "What happened, without text",
+    summary = "Change log of a board",
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ChangesQuery,
     ),
     responses(
-        (status = 200, body = ChangesView, description = "What happened, in the order of commits",
+        (status = 200, body = ChangesView, description = "Rows of the log, without text, in the order of commits",
             headers(("Link" = String, description = "`rel=\"next\"`, if there is more"))),
         (status = 410, body = Problem, content_type = "application/problem+json",
             description = "The log does not reach back that far, or the cursor is of another \
@@ -90,7 +91,7 @@ pub async fn get_changes(
     let epoch = state.boards.follower().epoch();
     let read = state
         .boards
-        .log(&caller, board, &start, query.place, page.limit)
+        .log(&caller, board, &start, query.after_id, page.limit)
         .await?;
     let entries = read.map_err(|reason| {
         ApiError::Gone(match reason {

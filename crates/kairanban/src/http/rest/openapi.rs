@@ -19,7 +19,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{boards, changes, server, sessions, tokens, topic_list, topics};
+use super::{administration, boards, changes, sessions, tokens, topic_list, topics};
 use crate::{
     config::RestSettings,
     error::ApiError,
@@ -64,8 +64,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         tokens::post_ticket,
         sessions::get_sessions,
         sessions::delete_session,
-        server::get_audit,
-        server::get_stats,
+        administration::get_audit,
+        administration::get_stats,
     ),
     // Schemas that only parameters name are not collected.
     components(schemas(CursorSchema, IdempotencyKeySchema)),
@@ -82,15 +82,17 @@ impl Modify for BearerToken {
             .components
             .get_or_insert_default()
             .add_security_scheme("token", scheme);
-        // Our comments speak of Rust's errors; a client meets statuses.
         for operation in operations(document) {
-            let refused = operation
-                .description
-                .take()
-                .map(|text| text.replace("# Errors\n", "Refused: "));
-            operation.description = refused;
+            operation.description = operation.description.take().map(for_clients);
         }
     }
+}
+
+/// Rewrites the documentation of a handler, whose section on errors begins with "If" or "Without".
+/// A client meets no errors of Rust.
+fn for_clients(text: String) -> String {
+    text.replace("# Errors\nIf ", "Fails if ")
+        .replace("# Errors\nWithout ", "Fails without ")
 }
 
 fn operations(document: &mut Document) -> impl Iterator<Item = &mut Operation> {
@@ -172,8 +174,7 @@ pub async fn get_docs_file(file: Path<String>) -> Result<HttpResponse, ApiError>
     let found = found.map_err(|error| ApiError::Internal {
         cause: error.to_string(),
     })?;
-    let found =
-        found.ok_or_else(|| ApiError::NotFound("there is nothing at this address".to_owned()))?;
+    let found = found.ok_or_else(ApiError::nothing_here)?;
     let mut response = HttpResponse::Ok();
     if found.gzpipped {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));

@@ -29,7 +29,7 @@ impl<'a> PageRequest<'a> {
         let max = state.rest.page_max.get();
         match limit.unwrap_or(max.min(ROWS)) {
             limit if (1..=max).contains(&limit) => Ok(Self { request, limit }),
-            _ => Err(ApiError::unreadable_at(
+            _ => Err(ApiError::bad_request_at(
                 "limit",
                 format!("limit must be a number from 1 to {max}"),
             )),
@@ -62,7 +62,7 @@ pub(super) fn check_id(
 ) -> Result<Option<i64>, ApiError> {
     if id.is_some_and(|id| id < min) {
         let detail = format!("{parameter} must be the id of {what}");
-        return Err(ApiError::unreadable_at(parameter, detail));
+        return Err(ApiError::bad_request_at(parameter, detail));
     }
     Ok(id)
 }

@@ -10,7 +10,7 @@ use crate::error::Problem;
 pub enum RefusalResponses {
     /// The request cannot be read; `path` says where.
     #[response(status = 400, content_type = "application/problem+json")]
-    Unreadable(Problem),
+    BadRequest(Problem),
     /// A token is required, or the one that was sent is invalid.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),

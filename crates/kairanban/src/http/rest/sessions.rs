@@ -4,6 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path, Query},
 };
+use kairanban_store::StoreError;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -35,7 +36,7 @@ pub struct SessionsQuery {
 /// Answers `GET /api/v1/sessions`: those that are alive, the oldest first.
 ///
 /// # Errors
-/// Without a token for it; if the query cannot be read.
+/// Without an administrator's token, or if the query cannot be read.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -70,15 +71,14 @@ pub async fn get_sessions(
 /// the session let in.
 ///
 /// # Errors
-/// Without a token for it; if no session that is alive has the id.
+/// Without an administrator's token, or if no session that is alive has the id.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions/{id}",
     tag = "tokens",
     summary = "Sign a browser out",
     params(("id" = i64, Path, description = "A session's id", minimum = 1)),
-    responses((status = 204, description = "Ended, and the streams that it let \
-        in"), RefusalResponses, Forbidden),
+    responses((status = 204, description = "Ended, with its streams"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn delete_session(
@@ -89,7 +89,7 @@ pub async fn delete_session(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .end_session(&administrator, row_id(&id, "no session has the id")?)
+        .end_session(&administrator, row_id(&id, StoreError::NO_SESSION)?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

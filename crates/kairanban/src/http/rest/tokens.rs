@@ -7,7 +7,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Scope, TokenName, expiry};
-use kairanban_store::NewToken;
+use kairanban_store::{NewToken, StoreError};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -101,7 +101,7 @@ pub struct TicketDraft {
 /// Answers `GET /api/v1/tokens`, the oldest first.
 ///
 /// # Errors
-/// Without a token for it; if the query cannot be read.
+/// Without an administrator's token, or if the query cannot be read.
 #[utoipa::path(
     get,
     path = "/api/v1/tokens",
@@ -132,7 +132,7 @@ pub async fn get_tokens(
 /// Answers `POST /api/v1/tokens`: makes one, and shows it this once.
 ///
 /// # Errors
-/// Without a token for it; if the new one is not allowed, or its board is not there.
+/// Without an administrator's token, or if the new one is not allowed, or its board is not there.
 #[utoipa::path(
     post,
     path = "/api/v1/tokens",
@@ -166,15 +166,15 @@ pub async fn post_token(
 /// Answers `GET /api/v1/tokens/{id}`.
 ///
 /// # Errors
-/// Without a token for it; if there is no such token.
+/// Without an administrator's token, or if there is no such token.
 #[utoipa::path(
     get,
     path = "/api/v1/tokens/{id}",
     tag = "tokens",
     summary = "One token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
-    responses((status = 200, body = TokenView<'_>, description = "What is known of \
-        it"), RefusalResponses, Forbidden),
+    responses((status = 200, body = TokenView<'_>, description = "The token, without its \
+        secret"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
 pub async fn get_token(
@@ -186,7 +186,7 @@ pub async fn get_token(
     state.count_read(&request)?;
     let token = state
         .boards
-        .token(&administrator, row_id(&id, "no valid token has the id")?)
+        .token(&administrator, row_id(&id, StoreError::NO_TOKEN)?)
         .await?;
     Ok(no_store_json(
         HttpResponse::Ok(),
@@ -197,14 +197,14 @@ pub async fn get_token(
 /// Answers `DELETE /api/v1/tokens/{id}`: ends it, and at once the streams that it let in.
 ///
 /// # Errors
-/// Without a token for it; if no valid token has the id.
+/// Without an administrator's token, or if no valid token has the id.
 #[utoipa::path(
     delete,
     path = "/api/v1/tokens/{id}",
     tag = "tokens",
     summary = "Revoke a token",
     params(("id" = i64, Path, description = "A token's id", minimum = 1)),
-    responses((status = 204, description = "Revoked, and the streams that it let \
+    responses((status = 204, description = "Revoked, with the streams that it let \
         in"), RefusalResponses, Forbidden),
     security(("token" = [])),
 )]
@@ -216,7 +216,7 @@ pub async fn delete_token(
     let administrator = caller::administrator(&request, &state).await?;
     state
         .boards
-        .revoke_token(&administrator, row_id(&id, "no valid token has the id")?)
+        .revoke_token(&administrator, row_id(&id, StoreError::NO_TOKEN)?)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -224,12 +224,12 @@ pub async fn delete_token(
 /// Answers `POST /api/v1/tickets`, for the holder of a token that may read the board.
 ///
 /// # Errors
-/// Without a token for it; if there is no such board.
+/// Without a token that may read the board, or if there is no such board.
 #[utoipa::path(
     post,
     path = "/api/v1/tickets",
     tag = "tokens",
-    summary = "Make a ticket for one stream",
+    summary = "Create a ticket for one stream",
     request_body = TicketDraft,
     responses((status = 201, body = TicketView<'_>, description = "A ticket for one stream, by \
         `?ticket=`"), RefusalResponses, Forbidden, BadBody),

@@ -71,7 +71,7 @@ pub struct TopicsQuery {
                     last"))),
         (status = 304, description = "Nothing is newer"),
         (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "It is not the list of the `ETag` in `If-Match`"),
+            description = "The list has changed since the `ETag` in `If-Match`"),
         RefusalResponses,
     ),
     security((), ("token" = [])),
@@ -108,7 +108,7 @@ async fn wait_for_update(
     wait: Duration,
 ) -> Result<BoardView, ApiError> {
     if wait > state.rest.wait_max {
-        return Err(ApiError::unreadable_at(
+        return Err(ApiError::bad_request_at(
             "wait",
             format!(
                 "wait must be a number of seconds, at most {}",
@@ -126,19 +126,19 @@ async fn wait_for_update(
         .await?)
 }
 
-/// For other searches to end.
+/// How long a search waits for others to end.
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
 /// Refuses a search that the database could not take, or would take too long over.
 pub(in crate::http) fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
-        return Err(ApiError::unreadable_at(
+        return Err(ApiError::bad_request_at(
             "q",
             format!("q must have at most {chars_max} characters"),
         ));
     }
     if text.contains('\0') {
-        Err(ApiError::unreadable_at("q", "q must not contain NUL"))
+        Err(ApiError::bad_request_at("q", "q must not contain NUL"))
     } else {
         Ok(())
     }

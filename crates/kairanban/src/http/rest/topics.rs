@@ -6,6 +6,7 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use kairanban_core::{BoardName, Topic, TopicId};
+use kairanban_store::StoreError;
 
 use super::responses::{BadBody, Forbidden, RefusalResponses};
 use crate::{
@@ -64,8 +65,8 @@ pub async fn get_topic(
 /// Answers `PATCH /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such topic, it was changed meanwhile, or the change is
-/// not allowed.
+/// Without an administrator's token, or if there is no such topic, it was changed meanwhile, or the
+/// change is not allowed.
 #[utoipa::path(
     patch,
     path = "/api/v1/boards/{board}/topics/{id}",
@@ -109,7 +110,7 @@ pub async fn patch_topic(
 /// Answers `DELETE /api/v1/boards/{board}/topics/{id}`, for administrators.
 ///
 /// # Errors
-/// Without a token for it; if there is no such topic, or it was changed meanwhile.
+/// Without an administrator's token, or if there is no such topic, or it was changed meanwhile.
 #[utoipa::path(
     delete,
     path = "/api/v1/boards/{board}/topics/{id}",
@@ -147,7 +148,7 @@ pub async fn delete_topic(
 /// Answers `POST /api/v1/boards/{board}/topics/{id}/restore`, for administrators: undoes a delete.
 ///
 /// # Errors
-/// Without a token for it; if that was too long ago, or nothing was deleted.
+/// Without an administrator's token, or if that was too long ago, or nothing was deleted.
 #[utoipa::path(
     post,
     path = "/api/v1/boards/{board}/topics/{id}/restore",
@@ -184,7 +185,7 @@ fn named((board, id): &(String, String)) -> Result<(BoardName, TopicId), ApiErro
 
 /// Reads the topic that an address names. What is no id names no topic.
 pub(in crate::http) fn topic_id(text: &str) -> Result<TopicId, ApiError> {
-    row_id(text, "there is no topic").map(TopicId)
+    row_id(text, StoreError::NO_TOPIC).map(TopicId)
 }
 
 /// Answers `POST /api/v1/boards/{board}/topics`. JSON only, so that no form of another site can

@@ -12,7 +12,7 @@ use kairanban_core::{
 use minijinja::Error;
 use serde::Serialize;
 
-use super::{Around, Pages, grouped, topics::TopicsOnPage, without_gap};
+use super::{BoardFrame, Pages, grouped, topics::TopicsOnPage, without_gap};
 use crate::{
     encode::{ENGLISH_PAGE_SLOT, JAPANESE_PAGE_SLOT, block},
     language::{Language, Messages},
@@ -127,16 +127,16 @@ impl Pages {
         })?;
         let frame = self.frame(page)?;
         let packed = (page.is_packed).then(|| cache.get_or_pack(slot, || block(&topics)));
-        Ok(RenderedPage::around(frame, topics, packed))
+        Ok(RenderedPage::with_fill(frame, topics, packed))
     }
 
     /// Renders what stands around the topics.
     fn frame(&self, page: &BoardPage<'_>) -> Result<String, Error> {
         let (language, board) = (page.reader.language, page.snapshot.board());
-        let around = self.around(page.navigation, board, "");
-        let nav = Around {
+        let frame = self.board_frame(page.navigation, board, "");
+        let nav = BoardFrame {
             is_board: true,
-            ..around
+            ..frame
         };
         let messages = self.messages(language);
         let topics = page.snapshot.topics();

@@ -93,7 +93,7 @@ impl Pages {
             blank: self.blank(page),
             next: page.next.map(|before| self.next_page(page, before)),
         };
-        let nav = self.around(page.navigation, page.board, sought);
+        let nav = self.board_frame(page.navigation, page.board, sought);
         self.page("listed.html", page.reader, Some(nav), context)
     }
 

@@ -43,7 +43,7 @@ impl Pages {
             size: code.width() + 2 * EDGE,
             squares: squares(&code),
         };
-        let nav = self.around(navigation, board, "");
+        let nav = self.board_frame(navigation, board, "");
         self.page("qr.html", reader, Some(nav), context)
     }
 }

@@ -57,10 +57,10 @@ fn an_id_that_is_no_number_is_refused_like_one_that_is_not_there(database: Datab
         ("/api/v1/sessions", "no session has the id "),
         ("/api/v1/boards/main/topics", "there is no topic "),
     ] {
-        for (id, shown) in [("999999", "999999"), ("x", "\"x\""), ("01", "\"01\"")] {
+        for id in ["999999", "x", "01"] {
             let missing = node.send_as("DELETE", &format!("{folder}/{id}"), &admin, &[], "");
             missing.assert_problem(404, "not_found");
-            assert_eq!(missing.text("detail"), format!("{sentence}{shown}"));
+            assert_eq!(missing.text("detail"), format!("{sentence}{id}"));
         }
     }
 }

@@ -29,21 +29,15 @@ fn paths(step: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where a path of a recipe may lead, from the root; `before` is where the one before it in the
-/// same step does.
-fn candidates(path: &str, before: Option<&Path>) -> Vec<PathBuf> {
+/// Where a path of a recipe leads, from the root.
+fn from_root(path: &str) -> PathBuf {
     let first = path.split('/').next().unwrap_or_default();
     let is_config = first == "config" && (path.ends_with(".toml") || path.ends_with(".sql"));
-    let is_lone = !path.trim_end_matches('/').contains('/');
-    if FROM_ROOT.contains(&first) || is_config || (is_lone && path.ends_with(".md")) {
-        return vec![PathBuf::from(path)];
+    let is_document = first.ends_with(".md");
+    if FROM_ROOT.contains(&first) || is_config || is_document {
+        return PathBuf::from(path);
     }
-    let in_server = Path::new(SERVER).join(path);
-    match before {
-        Some(folder) if root().join(folder).is_dir() => vec![folder.join(path), in_server],
-        Some(file) if is_lone => vec![file.with_file_name(path)],
-        _ => vec![in_server],
-    }
+    Path::new(SERVER).join(path)
 }
 
 /// Whether a name is matched by a pattern with at most one `*`.
@@ -96,18 +90,12 @@ fn steps(document: &str) -> Vec<String> {
 
 /// The paths in the recipes that lead to nothing.
 fn absent(document: &str) -> Vec<String> {
-    let mut absent = Vec::new();
-    for step in steps(document) {
-        let mut before: Option<PathBuf> = None;
-        for path in paths(&step) {
-            let candidates = candidates(path, before.as_deref());
-            match candidates.into_iter().find(|candidate| exists(candidate)) {
-                Some(found) => before = Some(found),
-                None => absent.push(path.to_owned()),
-            }
-        }
-    }
-    absent
+    let steps = steps(document);
+    let named = steps.iter().flat_map(|step| paths(step));
+    named
+        .filter(|path| !exists(&from_root(path)))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn contributing() -> String {
@@ -125,8 +113,8 @@ fn every_file_of_a_recipe_exists() {
 #[test]
 fn a_file_of_a_recipe_that_does_not_exist_is_found_out() {
     for (there, planted) in [
-        ("`lookup.rs`", "look_up.rs"),
-        ("`topic_list.rs`", "topics_list.rs"),
+        ("`service/lookup.rs`", "service/look_up.rs"),
+        ("`http/rest/topic_list.rs`", "http/rest/topics_list.rs"),
         ("`web/locales/*.json`", "web/locales/*.toml"),
         ("`cli/token.rs`", "cli/tokens.rs"),
         (

@@ -15,30 +15,30 @@ use crate::{
     start::damage::Damage,
 };
 
-/// What is wrong, and the statement that mends it.
+/// What is wrong, and the statement that repairs it.
 #[derive(QueryableByName)]
-struct Wrong {
+struct WrongObject {
     #[diesel(sql_type = Text)]
     what: String,
     #[diesel(sql_type = Text)]
-    mend: String,
+    repair_sql: String,
     /// Whether `kairanban migrate` leaves it to the owner.
     #[diesel(sql_type = Bool)]
     by_hand: bool,
 }
 
-impl From<Wrong> for Damage {
+impl From<WrongObject> for Damage {
     fn from(
-        Wrong {
+        WrongObject {
             what,
-            mend,
+            repair_sql,
             by_hand,
-        }: Wrong,
+        }: WrongObject,
     ) -> Self {
         if by_hand {
-            Self::by_hand(format!("{what} (first {mend})"))
+            Self::by_hand(format!("{what} (first {repair_sql})"))
         } else {
-            Self::mendable(what, mend)
+            Self::repairable(what, repair_sql)
         }
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn wrong_sequences(connection: &mut AnyConnection) -> Result<Vec<Dama
 }
 
 fn found(connection: &mut AnyConnection, query: String) -> Result<Vec<Damage>, StoreError> {
-    let wrong: Vec<Wrong> = sql_query(query).load(connection)?;
+    let wrong: Vec<WrongObject> = sql_query(query).load(connection)?;
     Ok(wrong.into_iter().map(Damage::from).collect())
 }
 
@@ -87,7 +87,7 @@ fn functions_sql() -> String {
          ELSE format('ALTER FUNCTION %s SECURITY %s %s', signature, \
          CASE WHEN definer THEN 'DEFINER' ELSE 'INVOKER' END, \
          CASE WHEN pinned THEN 'SET search_path = ' || substr(path, 13) ELSE 'RESET search_path' END) END \
-         AS mend, is_strange AS by_hand \
+         AS repair_sql, is_strange AS by_hand \
          FROM (SELECT name, definer, pinned, path, oid::regprocedure AS signature, \
          pg_get_userbyid(relowner) AS owner, prosecdef, coalesce(proconfig, '{{}}') AS config, \
          definer AND NOT pg_has_role(proowner, relowner, 'USAGE') AS is_strange \
@@ -113,16 +113,16 @@ fn rights_sql() -> String {
     });
     format!(
         "SELECT format('the role %s lacks %s on the table %s, which its functions use', role, \
-         string_agg(privilege, ', '), place) AS what, \
-         format('GRANT %s ON %I TO %I', string_agg(privilege, ', '), place, role) AS mend, \
+         string_agg(privilege, ', '), table_name) AS what, \
+         format('GRANT %s ON %I TO %I', string_agg(privilege, ', '), table_name, role) AS repair_sql, \
          NOT pg_has_role(relowner, 'USAGE') AS by_hand \
-         FROM (VALUES {}) AS needed (place, privilege) \
-         JOIN pg_class ON pg_class.oid = to_regclass(place), \
+         FROM (VALUES {}) AS needed (table_name, privilege) \
+         JOIN pg_class ON pg_class.oid = to_regclass(table_name), \
          LATERAL (SELECT relowner AS id UNION SELECT proowner FROM pg_proc \
          WHERE oid = to_regprocedure('transaction_stamped()')) AS users, \
          LATERAL (SELECT pg_get_userbyid(id) AS role) AS named \
          WHERE NOT has_table_privilege(id, pg_class.oid, privilege) \
-         GROUP BY role, place, relowner ORDER BY place",
+         GROUP BY role, table_name, relowner ORDER BY table_name",
         listed(needed)
     )
 }
@@ -131,7 +131,7 @@ fn foreign_triggers() -> String {
     format!(
         "SELECT format('the trigger %s is not kairanban''s, and stands on its table %s', tgname, \
          tgrelid::regclass) AS what, \
-         format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) AS mend, true AS by_hand \
+         format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) AS repair_sql, true AS by_hand \
          FROM pg_trigger WHERE {} AND tgtype & 2 = 2 ORDER BY tgname",
         // 2 is BEFORE: what fires later can refuse a row, but not drop it unseen.
         foreign_triggers_sql()
@@ -146,7 +146,7 @@ fn sequences() -> String {
          format('ALTER SEQUENCE %s INCREMENT BY 1 CACHE 1 NO CYCLE', seqrelid::regclass) || \
          CASE WHEN seqrelid = to_regclass('revision_seq') \
          THEN '; SELECT setval(''revision_seq'', greatest(last_value, (SELECT max(revision) \
-         FROM changes WHERE revision < 9007199254740991))) FROM revision_seq' ELSE '' END AS mend, \
+         FROM changes WHERE revision < 9007199254740991))) FROM revision_seq' ELSE '' END AS repair_sql, \
          false AS by_hand FROM pg_sequence WHERE {WRONG_SEQUENCES} ORDER BY 1"
     )
 }
@@ -158,7 +158,7 @@ fn children() -> String {
     format!(
         "SELECT format('the table %s inherits from %s, so that two rows may have one id', \
          inhrelid::regclass, inhparent::regclass) AS what, \
-         format('ALTER TABLE %s NO INHERIT %s', inhrelid::regclass, inhparent::regclass) AS mend, \
+         format('ALTER TABLE %s NO INHERIT %s', inhrelid::regclass, inhparent::regclass) AS repair_sql, \
          true AS by_hand FROM pg_inherits JOIN pg_class ON pg_class.oid = inhparent \
          WHERE relkind = 'r' AND inhparent IN ({}) ORDER BY 1",
         listed(tables)

@@ -19,12 +19,12 @@ const PLAIN: &str = "SET LOCAL quote_all_identifiers = off; SET LOCAL DateStyle 
 
 /// An object, or a part of one.
 #[derive(QueryableByName)]
-struct Made {
+struct SchemaObject {
     #[diesel(sql_type = Text)]
     kind: String,
-    /// Its table, if it is of one.
+    /// The table that it belongs to, or empty.
     #[diesel(sql_type = Text)]
-    place: String,
+    table_name: String,
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Text)]
@@ -32,12 +32,12 @@ struct Made {
     #[diesel(sql_type = Text)]
     printed: String,
     #[diesel(sql_type = Text)]
-    mend: String,
+    repair_sql: String,
 }
 
 /// The objects of a schema.
 pub(super) struct Shapes {
-    found: Vec<Made>,
+    found: Vec<SchemaObject>,
     is_same_printer: bool,
 }
 
@@ -67,7 +67,7 @@ impl Shapes {
             is_lost && self.named(wanted).next().is_none()
         });
         let tables: Vec<_> = gone.clone().filter(|one| one.kind == "table").collect();
-        gone.filter(|one| !tables.iter().any(|table| table.name == one.place))
+        gone.filter(|one| !tables.iter().any(|table| table.name == one.table_name))
             .map(|one| Damage::lost(&one.kind, &one.of_table(".")))
             .collect()
     }
@@ -88,39 +88,44 @@ impl Shapes {
         let wanted = wanted();
         let mut triggers = wanted.iter().filter(|one| one.kind == "trigger");
         triggers
-            .find(|one| one.place == table && one.name == name)
+            .find(|one| one.table_name == table && one.name == name)
             .is_some_and(|wanted| self.has(wanted))
     }
 
-    fn named<'a>(&'a self, wanted: &'a Made) -> impl Iterator<Item = &'a Made> {
+    fn named<'a>(&'a self, wanted: &'a SchemaObject) -> impl Iterator<Item = &'a SchemaObject> {
         self.found.iter().filter(|found| {
-            (&found.kind, &found.place, &found.name) == (&wanted.kind, &wanted.place, &wanted.name)
+            (&found.kind, &found.table_name, &found.name)
+                == (&wanted.kind, &wanted.table_name, &wanted.name)
         })
     }
 
-    fn has(&self, wanted: &Made) -> bool {
+    fn has(&self, wanted: &SchemaObject) -> bool {
         self.found.iter().any(|found| {
             found.kind == wanted.kind
-                && found.place == wanted.place
+                && found.table_name == wanted.table_name
                 && (found.name == wanted.name || wanted.has_any_name())
                 && found.shape == wanted.shape
                 && (found.printed == wanted.printed || !self.is_same_printer)
         })
     }
 
-    fn damage(&self, wanted: &Made) -> Option<Damage> {
-        let Made { kind, mend, .. } = wanted;
+    fn damage(&self, wanted: &SchemaObject) -> Option<Damage> {
+        let SchemaObject {
+            kind, repair_sql, ..
+        } = wanted;
         let name = wanted.of_table(if kind == "column" { "." } else { " of " });
         let damage = match (self.named(wanted).next(), kind.as_str()) {
-            // That of an identity that is missing.
+            // The sequence comes back with its identity column.
             (None, "sequence") => return None,
-            (None, _) => Damage::mendable(format!("the {kind} {name} is missing"), mend.clone()),
+            (None, _) => {
+                Damage::repairable(format!("the {kind} {name} is missing"), repair_sql.clone())
+            }
             (Some(_), "function") => Damage {
-                mend: made_function(&wanted.name),
+                repair_sql: made_function(&wanted.name),
                 ..Damage::by_hand(format!("the function {name} is not kairanban's"))
             },
             (Some(found), "table" | "sequence" | "column") => Damage::by_hand(format!(
-                "the {kind} {name} is {} instead of {} (first {mend})",
+                "the {kind} {name} is {} instead of {} (first {repair_sql})",
                 found.shape, wanted.shape
             )),
             (Some(_), _) => Damage::by_hand(format!(
@@ -135,7 +140,7 @@ impl Shapes {
     }
 }
 
-impl Made {
+impl SchemaObject {
     /// Whether another name does as well.
     fn has_any_name(&self) -> bool {
         matches!(
@@ -145,35 +150,39 @@ impl Made {
     }
 
     fn of_table(&self, between: &str) -> String {
-        let Self { place, name, .. } = self;
+        let Self {
+            table_name, name, ..
+        } = self;
         match between {
-            _ if place.is_empty() => name.clone(),
-            "." => format!("{place}.{name}"),
-            between => format!("{name}{between}{place}"),
+            _ if table_name.is_empty() => name.clone(),
+            "." => format!("{table_name}.{name}"),
+            between => format!("{name}{between}{table_name}"),
         }
     }
 
     fn drop(&self) -> String {
-        let Self { place, name, .. } = self;
+        let Self {
+            table_name, name, ..
+        } = self;
         if self.kind == "index" {
             format!("DROP INDEX {name}")
         } else {
-            format!("ALTER TABLE {place} DROP CONSTRAINT {name}")
+            format!("ALTER TABLE {table_name} DROP CONSTRAINT {name}")
         }
     }
 }
 
-fn wanted() -> Vec<Made> {
+fn wanted() -> Vec<SchemaObject> {
     let columns = NEW.lines().map(|line| line.split('\t').map(str::to_owned));
     columns
         .filter_map(|mut columns| {
-            Some(Made {
+            Some(SchemaObject {
                 kind: columns.next()?,
-                place: columns.next()?,
+                table_name: columns.next()?,
                 name: columns.next()?,
                 shape: columns.next()?,
                 printed: columns.next()?,
-                mend: columns.next()?,
+                repair_sql: columns.next()?,
             })
         })
         .collect()
@@ -200,7 +209,7 @@ mod tests {
     fn the_new_schema_has_what_a_server_needs() {
         let names = |kind: &str| -> Vec<_> {
             let wanted = wanted().into_iter().filter(|one| one.kind == kind);
-            wanted.map(|one| (one.place, one.name)).collect()
+            wanted.map(|one| (one.table_name, one.name)).collect()
         };
         let functions = names("function");
         assert_eq!(functions.len(), OWN_FUNCTIONS.len());

@@ -14,21 +14,21 @@ use super::{
 use crate::{encode::Chunk, metrics::Sent};
 
 /// Awaits what a stream sends next.
-pub struct Listener<S: UpdateSource> {
-    /// The stream.
+pub struct ChunkReceiver<S: UpdateSource> {
+    /// The stream that sends the chunks.
     pub source: S,
-    waker: Rc<ListenerWaker>,
+    waker: Rc<ReceiverWaker>,
     _registrations: S::Registrations,
 }
 
 /// Wakes the task that waits, when there are events.
-struct ListenerWaker {
+struct ReceiverWaker {
     waker: Cell<Option<Waker>>,
     /// Whether something happened since the stream was last sent anything.
     notified: Cell<bool>,
 }
 
-impl Subscriber for ListenerWaker {
+impl Subscriber for ReceiverWaker {
     fn notify(&self, _: &mut Sent) {
         self.notified.set(true);
         if let Some(waker) = self.waker.take() {
@@ -37,15 +37,15 @@ impl Subscriber for ListenerWaker {
     }
 }
 
-impl<S: UpdateSource> Listener<S> {
-    /// Creates a listener that is woken by the events of `source`.
+impl<S: UpdateSource> ChunkReceiver<S> {
+    /// Creates a receiver that is woken by the events of `source`.
     #[must_use]
     pub fn new(mut source: S, dispatchers: &WorkerDispatchers) -> Self {
-        let waker = Rc::new(ListenerWaker {
+        let waker = Rc::new(ReceiverWaker {
             waker: Cell::default(),
             notified: Cell::default(),
         });
-        let subscriber: Weak<dyn Subscriber> = Rc::<ListenerWaker>::downgrade(&waker);
+        let subscriber: Weak<dyn Subscriber> = Rc::<ReceiverWaker>::downgrade(&waker);
         Self {
             _registrations: source.join(dispatchers, subscriber),
             source,

@@ -24,11 +24,11 @@ use crate::{
     service::Watch,
     state::AppState,
     stream::{
-        BoardStream, Listener, MultiBoardStream, UpdateSource, WorkerDispatchers, send, sent,
+        BoardStream, ChunkReceiver, MultiBoardStream, UpdateSource, WorkerDispatchers, send, sent,
     },
 };
 
-/// The tutorial's stream.
+/// The address of the tutorial's stream.
 pub const TUTORIAL: &str = "/topic_stream/";
 /// Streams of several boards.
 pub const OF_MANY: &str = "/stream";
@@ -187,10 +187,10 @@ async fn answer(
     let clock = request.conn_data::<RequestClock>();
     let ends = clock.map(RequestClock::end_with_client);
     let pieces = stream::unfold(
-        (Listener::new(open, &dispatchers), ends),
-        |(mut listener, ends)| async move {
-            let chunks = listener.next().await?;
-            Some((pieces_of(&chunks), (listener, ends)))
+        (ChunkReceiver::new(open, &dispatchers), ends),
+        |(mut receiver, ends)| async move {
+            let chunks = receiver.next().await?;
+            Some((pieces_of(&chunks), (receiver, ends)))
         },
     );
     let pieces = pieces.flat_map(|pieces| stream::iter(pieces.into_iter().map(Ok)));

@@ -38,12 +38,12 @@ pub struct AuditQuery {
 /// Answers `GET /api/v1/audit`: what administrators did, the newest first.
 ///
 /// # Errors
-/// Without a token for it; if the query cannot be read.
+/// Without an administrator's token, or if the query cannot be read.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
     tag = "server",
-    summary = "What administrators did",
+    summary = "Audit log",
     params(AuditQuery),
     responses((status = 200, body = AuditPageView<'_>, description = "What administrators did, the \
         newest first"), RefusalResponses, Forbidden),
@@ -69,12 +69,12 @@ pub async fn get_audit(
 /// Answers `GET /api/v1/stats`: this node, now.
 ///
 /// # Errors
-/// Without a token for it.
+/// Without an administrator's token.
 #[utoipa::path(
     get,
     path = "/api/v1/stats",
     tag = "server",
-    summary = "What this node does now",
+    summary = "Statistics of this node",
     responses((status = 200, body = Stats, description = "What this node does \
         now"), RefusalResponses, Forbidden),
     security(("token" = [])),

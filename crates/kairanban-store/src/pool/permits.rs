@@ -1,7 +1,7 @@
 //! How many connections of the pool are in use, and which of them do not answer.
 //!
 //! A statement ends by itself after its time, unless its backend is frozen: then the thread that
-//! asked waits for as long as that lasts. Its slot is given to others meanwhile, who get another
+//! asked waits for as long as that lasts. Its permit is passed to others meanwhile, who get another
 //! connection; if it ever comes back, its connection is closed.
 
 use std::{
@@ -33,12 +33,12 @@ impl Instrumentation for Activity {
     }
 }
 
-/// The slots of a pool. Cheap to clone.
+/// The permits of a pool. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct PoolSlots(Arc<SharedSlots>);
+pub(super) struct PoolPermits(Arc<SharedPermits>);
 
 #[derive(Debug)]
-struct SharedSlots {
+struct SharedPermits {
     in_use: Mutex<InUse>,
     freed: Condvar,
     size_max: usize,
@@ -50,26 +50,30 @@ struct SharedSlots {
 #[derive(Debug, Default)]
 struct InUse {
     last: u64,
-    slots: HashMap<u64, Use>,
+    permits: HashMap<u64, PermitUse>,
     abandoned: usize,
 }
 
 #[derive(Debug)]
-struct Use {
+struct PermitUse {
     activity: Option<Activity>,
     is_abandoned: bool,
 }
 
 impl InUse {
-    /// Gives up slots whose connections do not answer. Returns whether there were any.
+    /// Gives up permits whose connections do not answer. Returns whether there were any.
     fn abandon_silent(&mut self, silence_max: Duration, abandoned_max: usize) -> bool {
         let before = self.abandoned;
-        for slot in self.slots.values_mut().filter(|slot| !slot.is_abandoned) {
-            let activity = slot.activity.as_ref();
+        for permit in self
+            .permits
+            .values_mut()
+            .filter(|permit| !permit.is_abandoned)
+        {
+            let activity = permit.activity.as_ref();
             if self.abandoned < abandoned_max
                 && activity.is_some_and(|activity| activity.is_silent(silence_max))
             {
-                slot.is_abandoned = true;
+                permit.is_abandoned = true;
                 self.abandoned += 1;
             }
         }
@@ -77,9 +81,9 @@ impl InUse {
     }
 }
 
-impl PoolSlots {
+impl PoolPermits {
     pub(super) fn new(size_max: u32, abandoned_max: u32, silence_max: Duration) -> Self {
-        Self(Arc::new(SharedSlots {
+        Self(Arc::new(SharedPermits {
             in_use: Mutex::default(),
             freed: Condvar::new(),
             size_max: usize::try_from(size_max).unwrap_or(usize::MAX),
@@ -88,11 +92,11 @@ impl PoolSlots {
         }))
     }
 
-    /// Takes a slot; `None` if all are in use for too long. Calls `on_silence` if a connection was
-    /// found that does not answer.
-    pub(super) fn take(&self, patience: Duration, on_silence: impl Fn()) -> Option<Slot> {
+    /// Takes a permit; `None` if all are in use for too long. Calls `on_silence` if a connection
+    /// was found that does not answer.
+    pub(super) fn take(&self, wait_max: Duration, on_silence: impl Fn()) -> Option<PoolPermit> {
         let inner = &self.0;
-        let end = Instant::now() + patience;
+        let end = Instant::now() + wait_max;
         let mut in_use = inner.in_use.lock();
         let mut is_over = false;
         loop {
@@ -103,16 +107,16 @@ impl PoolSlots {
                 );
                 on_silence();
             }
-            if in_use.slots.len() - in_use.abandoned < inner.size_max {
+            if in_use.permits.len() - in_use.abandoned < inner.size_max {
                 in_use.last += 1;
                 let number = in_use.last;
-                let fresh = Use {
+                let fresh = PermitUse {
                     activity: None,
                     is_abandoned: false,
                 };
-                in_use.slots.insert(number, fresh);
-                return Some(Slot {
-                    slots: self.clone(),
+                in_use.permits.insert(number, fresh);
+                return Some(PoolPermit {
+                    permits: self.clone(),
                     number,
                 });
             }
@@ -130,38 +134,38 @@ impl PoolSlots {
 }
 
 /// The right to use a connection, until it is dropped.
-pub(super) struct Slot {
-    slots: PoolSlots,
+pub(super) struct PoolPermit {
+    permits: PoolPermits,
     number: u64,
 }
 
-impl Slot {
-    /// Watches the connection that the slot is used for.
+impl PoolPermit {
+    /// Watches the connection that the permit is used for.
     pub(super) fn watch(&self, activity: &Activity) {
         *activity.0.lock() = None;
-        if let Some(slot) = self.slots.0.in_use.lock().slots.get_mut(&self.number) {
-            slot.activity = Some(activity.clone());
+        if let Some(permit) = self.permits.0.in_use.lock().permits.get_mut(&self.number) {
+            permit.activity = Some(activity.clone());
         }
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        let in_use = self.slots.0.in_use.lock();
+        let in_use = self.permits.0.in_use.lock();
         in_use
-            .slots
+            .permits
             .get(&self.number)
-            .is_some_and(|slot| slot.is_abandoned)
+            .is_some_and(|permit| permit.is_abandoned)
     }
 }
 
-impl Drop for Slot {
+impl Drop for PoolPermit {
     fn drop(&mut self) {
-        let mut in_use = self.slots.0.in_use.lock();
-        if let Some(slot) = in_use.slots.remove(&self.number)
-            && slot.is_abandoned
+        let mut in_use = self.permits.0.in_use.lock();
+        if let Some(permit) = in_use.permits.remove(&self.number)
+            && permit.is_abandoned
         {
             in_use.abandoned -= 1;
         }
         drop(in_use);
-        self.slots.0.freed.notify_one();
+        self.permits.0.freed.notify_one();
     }
 }

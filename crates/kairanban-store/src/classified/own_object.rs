@@ -19,12 +19,12 @@ const SAID_OF_ROWS: [&str; 3] = [
 
 /// Something of ours alone that refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OwnPlace {
+pub(super) enum OwnObject {
     Table(&'static str),
     Function(&'static str),
 }
 
-impl OwnPlace {
+impl OwnObject {
     /// Returns the error for what was refused here.
     pub(super) fn refused(&self, said: &str) -> StoreError {
         let text = match self {
@@ -35,9 +35,9 @@ impl OwnPlace {
     }
 }
 
-/// Returns the table as a place, if it is ours alone.
-pub(super) fn own_table(name: &'static str) -> Option<OwnPlace> {
-    (!OPEN_TABLES.contains(&name)).then_some(OwnPlace::Table(name))
+/// Returns the table as a object, if it is ours alone.
+pub(super) fn own_table(name: &'static str) -> Option<OwnObject> {
+    (!OPEN_TABLES.contains(&name)).then_some(OwnObject::Table(name))
 }
 
 /// Returns our table with this name.
@@ -53,7 +53,7 @@ pub(super) fn written_table(statement: &str) -> Option<&'static str> {
     written_tables(statement).first().map(|(_, name)| *name)
 }
 
-/// Returns which of our tables statements write, each with its place in the text.
+/// Returns which of our tables statements write, each with its object in the text.
 fn written_tables(text: &str) -> Vec<(usize, &'static str)> {
     let mut found: Vec<_> = ["INSERT INTO ", "UPDATE ", "DELETE FROM "]
         .iter()
@@ -74,7 +74,7 @@ fn written_tables(text: &str) -> Vec<(usize, &'static str)> {
 
 /// Finds what of ours alone refused on Postgres: by the `statement` that failed, what the database
 /// `said`, and the context of the error, the innermost first.
-pub(super) fn of_context(context: &str, statement: &str, said: &str) -> Option<OwnPlace> {
+pub(super) fn of_context(context: &str, statement: &str, said: &str) -> Option<OwnObject> {
     let top = ["EXECUTE kairanban_write", statement, "classified_write("]
         .iter()
         .filter(|text| !text.is_empty())
@@ -94,11 +94,11 @@ pub(super) fn of_context(context: &str, statement: &str, said: &str) -> Option<O
     let within = inner.get(..at)?;
     if !within.contains('\n') {
         let is_of_row = SAID_OF_ROWS.iter().any(|words| said.contains(words));
-        return (!is_of_row).then_some(OwnPlace::Function(function));
+        return (!is_of_row).then_some(OwnObject::Function(function));
     }
     match written_tables(within).last() {
         Some((_, table)) => own_table(table),
-        None => Some(OwnPlace::Function(function)),
+        None => Some(OwnObject::Function(function)),
     }
 }
 
@@ -127,18 +127,18 @@ mod tests {
     const TOP: &str = "SQL statement \"EXECUTE kairanban_write('x', 'INSERT INTO audit')\"\n\
         PL/pgSQL function classified_write(text,jsonb) line 20 at EXECUTE";
 
-    fn assert_place(inner: &str, statement: &str, said: &str, place: Option<OwnPlace>) {
+    fn assert_own_object(inner: &str, statement: &str, said: &str, object: Option<OwnObject>) {
         let context = format!("{inner}{TOP}");
-        assert_eq!(of_context(&context, statement, said), place, "{context}");
+        assert_eq!(of_context(&context, statement, said), object, "{context}");
     }
 
     #[test]
     fn the_innermost_statement_of_ours_says_whose_it_is() {
-        use OwnPlace::Table;
+        use OwnObject::Table;
         let insert = "INSERT INTO \"topics\" (\"comment\") VALUES ($1)";
         let of_keys =
             "WITH bounded AS (SELECT 1), noted AS (INSERT INTO idempotency (key) SELECT 1)";
-        for (inner, statement, said, place) in [
+        for (inner, statement, said, object) in [
             ("", insert, "", None),
             ("", "DELETE FROM \"tokens\"", "", None),
             ("", "SELECT id FROM topics FOR NO KEY UPDATE", "", None),
@@ -171,15 +171,15 @@ mod tests {
                 Some(Table("changes")),
             ),
         ] {
-            assert_place(inner, statement, said, place);
+            assert_own_object(inner, statement, said, object);
         }
     }
 
     #[test]
     fn what_our_functions_and_keys_do_is_ours_and_what_they_say_of_a_row_is_not() {
-        use OwnPlace::{Function, Table};
+        use OwnObject::{Function, Table};
         let insert = "INSERT INTO \"topics\" (\"comment\") VALUES ($1)";
-        for (inner, statement, said, place) in [
+        for (inner, statement, said, object) in [
             (
                 "SQL statement \"INSERT INTO board_lives (board_id) VALUES (1)\n\
                  ON CONFLICT (board_id) DO UPDATE SET named_by = 1\"\n\
@@ -216,7 +216,7 @@ mod tests {
                 Some(Table("tickets")),
             ),
         ] {
-            assert_place(inner, statement, said, place);
+            assert_own_object(inner, statement, said, object);
         }
     }
 }
