@@ -8,11 +8,12 @@ use chrono::Utc;
 use kairanban_core::{BoardName, SearchText};
 use serde::Deserialize;
 
-use super::answer;
+use super::{answer, answer_as_text};
 use crate::{
     error::ApiError,
-    http::{caller, rest::topic_list},
+    http::{accept::Representation, caller, rest::topic_list},
     preferences::Preferences,
+    render,
     service::IndexedBoard,
     state::AppState,
 };
@@ -61,6 +62,14 @@ pub async fn get_index(
     boards.truncate(BOARDS_ON_PAGE);
     let last = boards.last().filter(|_| has_more);
     let next = last.map(|IndexedBoard { board, .. }| &board.name);
+    if Representation::of_page(&request) == Representation::Text {
+        let mut text = render::text::boards(&boards, state.pages.zone());
+        if let Some(next) = next {
+            let site = state.site.address(request.headers());
+            text.push_str(&format!("# more: curl '{site}/boards?after={next}'\n"));
+        }
+        return Ok(answer_as_text(&request, text));
+    }
     let reader = Preferences::of(&request);
     let page = state
         .pages
