@@ -24,23 +24,19 @@ async function freePort() {
   return port;
 }
 
-/** The server of config/proxies/nginx.conf, for one node and a port of our own, without TLS. */
+/** The recipe of docs/API.md, for a node and a port of our own. */
 async function recipe(node, port) {
-  const text = await readFile(new URL("../../config/proxies/nginx.conf", import.meta.url), "utf8");
-  const ours = [
-    [/listen 443 ssl http2;/, `listen 127.0.0.1:${port};`],
-    [/ +ssl_certificate[^]*?key;/, ""],
-    [/127\.0\.0\.1:8081/, new URL(node.url).host],
-    [/ +server 127\.0\.0\.1:8082.*/, ""],
-    [/retry: 3000/, "retry: 100"],
-  ];
+  const page = await readFile(new URL("../../docs/API.md", import.meta.url), "utf8");
+  const text = /```nginx\n([^]*?)```/.exec(page)?.[1];
+  assert.ok(text, "docs/API.md has no recipe for nginx");
+  const ours = [["listen 80;", `listen 127.0.0.1:${port};`], ["http://127.0.0.1:8080", node.url], ["retry: 3000", "retry: 100"]];
   return ours.reduce((text, [from, to]) => {
-    assert.match(text, from);
-    return text.replace(from, to);
+    assert.ok(text.includes(from), `the recipe has no ${from}`);
+    return text.replaceAll(from, to);
   }, text);
 }
 
-/** nginx before a node, as config/proxies/nginx.conf has it. */
+/** nginx before a node, as docs/API.md has it. */
 async function startNginx(node, gzip) {
   const folder = await mkdtemp(join(tmpdir(), "kairanban-nginx-"));
   const port = await freePort();

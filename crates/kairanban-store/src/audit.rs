@@ -8,7 +8,7 @@ use crate::{
     connection::AnyConnection,
     lenient::{LossyText, Time},
     schema::audit,
-    sql::{BATCH, row_limit},
+    sql::row_limit,
 };
 
 pub(crate) fn record(
@@ -95,7 +95,7 @@ pub struct AuditBounds {
     pub per_actor_min: u64,
 }
 
-/// Deletes a batch of each actor's entries that are not kept. Returns how many.
+/// Trims the audit to the entries that are kept. Returns how many it deleted.
 pub(crate) fn trim(
     connection: &mut AnyConnection,
     bounds: AuditBounds,
@@ -120,9 +120,8 @@ pub(crate) fn trim(
             format!("token_id = {token}")
         });
         let text = format!(
-            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE {theirs} AND id <= {upto} \
-             AND id <= (SELECT id FROM audit WHERE {theirs} ORDER BY id DESC LIMIT 1 OFFSET {}) \
-             ORDER BY id LIMIT {BATCH})",
+            "DELETE FROM audit WHERE {theirs} AND id <= {upto} AND id <= \
+             (SELECT id FROM audit WHERE {theirs} ORDER BY id DESC LIMIT 1 OFFSET {})",
             row_count(bounds.per_actor_min)
         );
         gone += sql_query(text).execute(connection)?;

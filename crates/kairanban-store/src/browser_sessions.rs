@@ -13,7 +13,7 @@ use crate::{
     lenient::{LossyText, Time},
     schema::{boards, browser_sessions, tokens},
     secret::{Secret, digest},
-    sql::{BATCH, row_limit},
+    sql::row_limit,
     tokens::{FoundSession, FoundToken, TokenRow, columns, is_use_due},
 };
 
@@ -256,13 +256,8 @@ pub(crate) fn end_of_token(connection: &mut AnyConnection, token: i64) -> Result
     Ok(())
 }
 
-/// Deletes a batch of the sessions that have expired. Returns how many.
+/// Deletes sessions that have expired. Returns how many.
 pub(crate) fn expire(connection: &mut AnyConnection) -> Result<usize, StoreError> {
-    let expired: Vec<i64> = browser_sessions::table
-        .filter(browser_sessions::expires_at.le(connection.now()))
-        .select(browser_sessions::id)
-        .limit(row_limit(BATCH))
-        .load(connection)?;
-    let batch = browser_sessions::table.filter(browser_sessions::id.eq_any(expired));
-    Ok(diesel::delete(batch).execute(connection)?)
+    let expired = browser_sessions::table.filter(browser_sessions::expires_at.le(connection.now()));
+    Ok(diesel::delete(expired).execute(connection)?)
 }

@@ -302,8 +302,7 @@ impl Store {
     }
 
     /// Deletes what has expired: tickets, sessions, and topics that were deleted before `undo`.
-    /// Trims the audit to what is `kept`. Does some batches of each, each in a transaction of its
-    /// own. Returns how many rows it deleted: zero if none is left.
+    /// Trims the audit to what is `kept`. Returns how many rows it deleted.
     ///
     /// # Errors
     /// If the database is away.
@@ -316,9 +315,9 @@ impl Store {
         // One that fails keeps no other from its work.
         let each = [
             self.in_batches(|connection| repository::expire_undo(connection, undo)),
-            self.in_batches(|connection| audit::trim(connection, kept)),
-            self.in_batches(|connection| ticket_queries::expire(connection, tickets)),
-            self.in_batches(browser_sessions::expire),
+            self.write(|connection| audit::trim(connection, kept)),
+            self.write(|connection| ticket_queries::expire(connection, tickets)),
+            self.write(browser_sessions::expire),
         ];
         each.into_iter().sum()
     }

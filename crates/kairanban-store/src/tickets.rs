@@ -16,7 +16,7 @@ use crate::{
     repository,
     schema::{boards, tickets},
     secret::{Secret, digest},
-    sql::{BATCH, row_limit},
+    sql::row_limit,
     tokens::{self, FoundToken},
 };
 
@@ -191,18 +191,13 @@ pub(crate) fn redeem(
     Ok(found.pop())
 }
 
-/// Deletes a batch of the tickets that have expired. Returns how many.
+/// Deletes tickets that have expired. Returns how many.
 pub(crate) fn expire(
     connection: &mut AnyConnection,
     times: TicketTimes,
 ) -> Result<usize, StoreError> {
-    let expired: Vec<String> = tickets::table
-        .filter(has_expired(connection, times))
-        .select(tickets::digest)
-        .limit(row_limit(BATCH))
-        .load(connection)?;
-    let batch = tickets::table.filter(tickets::digest.eq_any(expired));
-    Ok(diesel::delete(batch).execute(connection)?)
+    let expired = tickets::table.filter(has_expired(connection, times));
+    Ok(diesel::delete(expired).execute(connection)?)
 }
 
 type HasExpired = Box<

@@ -79,7 +79,7 @@ impl Housekeeping {
             }
             let evicted = self.hub.evict(Instant::now(), self.cache_ttl);
             self.metrics.evicted(evicted);
-            if let Err(error) = self.expire(stop).await {
+            if let Err(error) = self.expire().await {
                 tracing::warn!(%error, "could not delete what has expired");
             }
             if round % TRIM_EVERY != 0 {
@@ -96,15 +96,16 @@ impl Housekeeping {
         }
     }
 
-    async fn expire(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn expire(&self) -> Result<(), StoreError> {
         let Bounds {
             audit,
             undo,
             tickets,
             ..
         } = self.bounds;
-        let expire = move |store: &Store| store.expire(audit, undo, tickets);
-        self.until_none_is_left(stop, expire).await.map(drop)
+        in_the_background(&self.store, move |store| store.expire(audit, undo, tickets))
+            .await
+            .map(drop)
     }
 
     async fn trim(&self, stop: &CancellationToken) -> Result<(), StoreError> {

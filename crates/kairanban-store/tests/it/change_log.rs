@@ -15,7 +15,6 @@ use kairanban_store::{AuditBounds, ChangeBatch, TicketTimes};
 use crate::{
     foreign_writes::kinds,
     place::{DatabaseKind, Foreign, Place, main},
-    tokens::make_token,
 };
 
 crate::on_both!(
@@ -24,7 +23,6 @@ crate::on_both!(
     the_log_can_be_trimmed_by_length,
     the_log_can_be_trimmed_by_age,
     a_log_far_over_its_bound_is_trimmed_piece_by_piece,
-    all_that_expires_goes_piece_by_piece,
     what_cannot_be_deleted_keeps_nothing_else,
     a_flood_is_reported_by_boards,
     revisions_follow_commits_for_a_reader,
@@ -184,43 +182,6 @@ fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
         keys += forgotten;
     }
     assert_eq!(place.store.expire_keys(A_DAY).expect("forgotten"), 0);
-}
-
-/// Each statement deletes few enough rows to end in time.
-fn all_that_expires_goes_piece_by_piece(place: &Place) {
-    const ROWS: i64 = 60_000;
-    let mut foreign = place.foreign();
-    let numbers = format!(
-        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROWS})"
-    );
-    let long_ago = "'2001-01-01 00:00:00'";
-    make_token(place, None);
-    let token = foreign.number("SELECT max(id) FROM tokens");
-    foreign.run(&format!(
-        "{numbers} INSERT INTO audit (at, actor, action) SELECT {long_ago}, 'a', 'x' FROM n;
-         {numbers} INSERT INTO tickets (digest, token_id, board_id, made_at) \
-         SELECT 'd' || n, {token}, 1, {long_ago} FROM n;
-         {numbers} INSERT INTO browser_sessions \
-         (digest, token_id, token_digest, created_at, expires_at) \
-         SELECT 's' || n, {token}, 'x', {long_ago}, {long_ago} FROM n"
-    ));
-    let kept = AuditBounds {
-        max: 1,
-        per_actor_min: 1,
-    };
-    let times = TicketTimes {
-        first_use: A_DAY,
-        idle: A_DAY,
-    };
-    let mut pieces = Vec::new();
-    while pieces.last() != Some(&0) {
-        pieces.push(place.store.expire(kept, A_DAY, times).expect("deleted"));
-    }
-    assert!(pieces.len() > 2, "{pieces:?}");
-    for (table, left) in [("audit", 1), ("tickets", 0), ("browser_sessions", 0)] {
-        let found = foreign.number(&format!("SELECT count(*) FROM {table}"));
-        assert_eq!(found, left, "{table}");
-    }
 }
 
 /// One table that fails does not let the others grow.

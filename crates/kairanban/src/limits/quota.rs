@@ -325,10 +325,7 @@ mod tests {
 
     #[test]
     fn a_flood_from_many_addresses_costs_bounded_memory_and_is_counted_together() {
-        let mut limits = limits(10);
-        // The slowest that comes back: the flood may take seconds on a busy machine.
-        limits.bad_tokens_per_min = NonZero::new(2).expect("some");
-        let quota = ClientQuota::of_bad_tokens(&limits);
+        let quota = ClientQuota::of_writes(&limits(10));
         assert!(admits(&quota, "192.0.2.1"));
         let flood = (0..=u16::MAX)
             .map(|host| format!("10.1.{}.{}", host >> 8, host & 255))
