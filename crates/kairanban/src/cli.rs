@@ -178,8 +178,7 @@ fn check(config: &Config) -> Result<(), ExitError> {
 fn on_a_server(talk: impl Future<Output = Result<(), ExitError>>) -> Result<(), ExitError> {
     let _log = telemetry::start_quietly();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // While one waits for a reader of stdout, the other hears of signals.
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()?;
     let ended = runtime.block_on(talk);

@@ -353,7 +353,8 @@ impl TailSession {
 }
 
 fn print(text: &str) -> Result<(), TailEnd> {
-    super::print(text).map_err(|error| match error.kind() {
+    // What reads it may wait: signals are heard on the other threads meanwhile.
+    tokio::task::block_in_place(|| super::print(text)).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => TailEnd::ReaderGone,
         _ => TailEnd::Failed(error.into()),
     })
