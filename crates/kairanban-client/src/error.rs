@@ -22,7 +22,7 @@ pub enum ClientError {
     #[error("{0}")]
     Unavailable(String),
     /// The connection could not be opened, or was lost.
-    #[error("cannot connect to the server, or the connection was lost: {0}")]
+    #[error("the server cannot be reached, or the connection was lost: {0}")]
     Connection(String),
     /// The server sent what this client does not understand.
     #[error("the server's answer cannot be understood: {0}")]
@@ -47,17 +47,13 @@ impl From<reqwest::Error> for ClientError {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error as _;
         // Its own text is only "error sending request"; the innermost source has the reason.
-        let server = error
-            .url()
-            .map(|url| format!("{}: ", url.origin().ascii_serialization()))
-            .unwrap_or_default();
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {
             text = inner.to_string();
             cause = inner.source();
         }
-        Self::Connection(format!("{server}{text}"))
+        Self::Connection(text)
     }
 }
 

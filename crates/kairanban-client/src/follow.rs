@@ -29,8 +29,11 @@ pub enum FollowEvent {
     /// be read (`auth`). Its list is empty now; the other boards go on. If there is a board of the
     /// name after a reconnect, its list is received like any other.
     Ended(String),
-    /// The connection was lost, and why. The next call reconnects.
+    /// The connection was lost, or the server refuses streams for the moment, and why. The next
+    /// call reconnects.
     Lost(String),
+    /// After [`Lost`](Self::Lost): the server answers again. What changed meanwhile follows.
+    Back,
 }
 
 /// Follows one board; see [`Client::follow`].
@@ -70,6 +73,7 @@ impl Follow {
             let message = match self.stream.next(self.copy.cursor()).await? {
                 StreamEvent::Message(message) => message,
                 StreamEvent::Lost(why) => return Ok(FollowEvent::Lost(why)),
+                StreamEvent::Back => return Ok(FollowEvent::Back),
             };
             match self.apply(&message) {
                 Ok(Some(event)) => return Ok(event),
@@ -156,6 +160,7 @@ impl FollowMany {
             let message = match self.stream.next(self.cursor.as_deref()).await? {
                 StreamEvent::Message(message) => message,
                 StreamEvent::Lost(why) => return Ok((None, FollowEvent::Lost(why))),
+                StreamEvent::Back => return Ok((None, FollowEvent::Back)),
             };
             match self.apply(&message) {
                 Ok(Some(event)) => return Ok(event),

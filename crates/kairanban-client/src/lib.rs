@@ -3,8 +3,9 @@
 //! [`Client::follow`] keeps a [`BoardCopy`] of a board: it receives the list, then its changes,
 //! reconnects with its cursor when the connection is lost, and checks the digest of every list.
 //! [`Client::post`] posts, and retries with the same key while it is not known whether the post was
-//! written.
+//! written. [`Client::boards`] lists the boards.
 
+mod boards;
 mod copy;
 mod error;
 mod follow;
@@ -20,7 +21,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 pub use copy::BoardCopy;
 pub use error::ClientError;
 pub use follow::{Follow, FollowEvent, FollowMany};
-pub use wire::{ListOp, ListedTopic};
+pub use wire::{ListOp, ListedBoard, ListedTopic};
 
 /// The longest wait for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -64,6 +65,18 @@ impl Client {
         Ok(Self { http, base, token })
     }
 
+    /// Returns the server's address, as it can be shown: without a password in it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let mut shown = self.base.clone();
+        shown.set_fragment(None);
+        shown.set_query(None);
+        // Neither can fail for an address with a host, as every HTTP address has one.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        shown.as_str().trim_end_matches('/').to_owned()
+    }
+
     /// Follows a board, beginning with its list. Nothing is sent before the first call of
     /// [`Follow::next`].
     #[must_use]
@@ -96,7 +109,10 @@ impl Client {
 async fn refusal(response: Response) -> ClientError {
     let status = response.status();
     let problem: Option<wire::ProblemDetails> = response.json().await.ok();
-    let detail = problem.map_or_else(|| status.to_string(), |problem| problem.detail);
+    let detail = problem.map_or_else(
+        || format!("{status}, without a word; is this a kairanban server?"),
+        |problem| problem.detail,
+    );
     match status {
         StatusCode::NOT_FOUND => ClientError::NotFound(detail),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ClientError::NotAllowed(detail),

@@ -24,6 +24,28 @@ pub struct ListedTopic {
     pub revision: u64,
 }
 
+/// A board, as a list of boards shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ListedBoard {
+    /// The name in the board's address.
+    pub name: String,
+    /// The title; empty if it has none.
+    pub title: String,
+    /// Who may read it: `open` or `token`.
+    pub read: String,
+    /// Who may post on it: `open`, `token` or `closed`.
+    pub post: String,
+    /// The revision of its newest change.
+    pub revision: u64,
+    /// How many topics it has that are not archived.
+    pub topics: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BoardsPage {
+    pub(crate) boards: Vec<ListedBoard>,
+}
+
 /// One step of a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]

@@ -31,6 +31,7 @@ mod reset;
 mod revision;
 mod snapshot;
 pub mod sync;
+pub mod terminal;
 mod text;
 mod token;
 mod topic;

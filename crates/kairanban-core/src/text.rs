@@ -6,8 +6,8 @@ use icu_normalizer::ComposingNormalizer;
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{
-        BidiControl, DefaultIgnorableCodePoint, ExtendedPictographic, GeneralCategory, Ideographic,
-        PatternWhiteSpace, PrependedConcatenationMark, WhiteSpace,
+        BidiControl, DefaultIgnorableCodePoint, EastAsianWidth, ExtendedPictographic,
+        GeneralCategory, Ideographic, PatternWhiteSpace, PrependedConcatenationMark, WhiteSpace,
     },
 };
 
@@ -48,6 +48,17 @@ pub(crate) fn is_mark(c: char) -> bool {
             | GeneralCategory::SpacingMark
             | GeneralCategory::EnclosingMark
     )
+}
+
+/// Returns how many columns a character takes on a terminal.
+pub(crate) fn columns(c: char) -> usize {
+    if is_mark(c) || is_invisible(c) {
+        return 0;
+    }
+    match CodePointMapData::<EastAsianWidth>::new().get(c) {
+        EastAsianWidth::Wide | EastAsianWidth::Fullwidth => 2,
+        _ => 1,
+    }
 }
 
 /// Returns whether a text would be shown as an empty one.

@@ -1,6 +1,10 @@
 //! Parses the command line, and runs its commands.
 
-mod board;
+mod boards;
+mod console;
+mod post;
+mod remote;
+mod tail;
 mod token;
 mod usage;
 
@@ -18,12 +22,21 @@ use crate::{
     shutdown, start, telemetry,
 };
 
-use board::{Post, Tail};
+use boards::ListBoards;
+use post::Post;
+use tail::Tail;
 use token::TokenCommand;
+
+/// Explains what all commands have in common.
+const HELP: &str = "\
+Without a command the board is served. `kairanban COMMAND --help` has examples, and explains what a
+command prints and its exit status: 0 is success, 1 a failure that a retry may mend, 2 a mistake in
+the command line, 69 a server that cannot be reached, 78 a mistake in the configuration, 130 Ctrl-C.
+NO_COLOR in the environment turns colours off; RUST_LOG says what is logged, on stderr.";
 
 /// A live bulletin board server: every committed write appears on every open stream.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Without a command the board is served.")]
+#[command(version, about, after_help = HELP)]
 pub struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -44,18 +57,6 @@ struct Settings {
     database_url: Option<SecretText>,
 }
 
-/// Explains what `kairanban tail` prints.
-const TAIL_HELP: &str = "\
-Each line begins with a sign:
-  =  a topic of the whole list, which comes first, and again after a reset
-  +  a topic that was added or changed
-  -  the id of a topic that left the list
-  !  about the server or the connection
-With --json the events are list, changed, stale, fresh and lost.
-
-A reset means that the server cannot go on from where this reader was, for example because the
-database was restored. RUST_LOG=info,kairanban=debug prints its reason to stderr.";
-
 #[derive(Clone, Debug, Subcommand)]
 enum CliCommand {
     /// Serve the board (the default)
@@ -67,11 +68,15 @@ enum CliCommand {
         #[arg(long)]
         new_epoch: bool,
     },
+    /// List the boards of a running server
+    #[command(after_long_help = boards::HELP)]
+    Boards(ListBoards),
     /// Post on a board of a running server
+    #[command(after_long_help = post::HELP)]
     Post(Post),
     /// Follow a board of a running server
-    #[command(after_help = TAIL_HELP)]
-    Tail(Tail),
+    #[command(after_long_help = tail::HELP)]
+    Tail(Box<Tail>),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -127,6 +132,7 @@ impl Cli {
                 let _log = telemetry::start();
                 command.run(&server::open_current_store(&settings.load()?)?)
             }
+            CliCommand::Boards(boards) => on_a_server(boards.run(&settings.load()?.here())),
             CliCommand::Post(post) => on_a_server(post.run(&settings.load()?.here())),
             CliCommand::Tail(tail) => on_a_server(tail.run(&settings.load()?.here())),
             CliCommand::Config(ConfigCommand::Check) => check(&settings.load()?),
@@ -153,7 +159,9 @@ fn serve(config: &Config) -> Result<(), ExitError> {
         if !telemetry::try_print(io::stdout(), &banner) {
             tracing::warn!(url, "serving, but stdout takes nothing");
         }
-        server.run_until(async || signals.next().await).await
+        server
+            .run_until(async || signals.next().await.map(drop))
+            .await
     })
 }
 
@@ -169,10 +177,14 @@ fn check(config: &Config) -> Result<(), ExitError> {
 
 fn on_a_server(talk: impl Future<Output = Result<(), ExitError>>) -> Result<(), ExitError> {
     let _log = telemetry::start_quietly();
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
-        .build()?
-        .block_on(talk)
+        .build()?;
+    let ended = runtime.block_on(talk);
+    // Its thread may wait for a reader of stdout.
+    runtime.shutdown_background();
+    ended
 }
 
 fn run_migrations(config: &Config, new_epoch: bool) -> Result<(), ExitError> {

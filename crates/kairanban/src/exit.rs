@@ -13,6 +13,11 @@ pub enum ExitError {
     Unusable(String),
     /// The command line has a mistake: exit code 2, as of most programs.
     Usage(String),
+    /// A server cannot be reached, or cannot do it now: exit code 69, as in sysexits.h. A retry may
+    /// help.
+    Unavailable(String),
+    /// A signal with this number ended it: exit code 128 and the number, as of a shell.
+    Signal(u8),
     /// Something else failed: exit code 1.
     Failed(String),
 }
@@ -21,11 +26,15 @@ impl ExitError {
     /// Prints the error to stderr, and returns the exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        // If stderr is closed, the exit code has to do.
-        let _ = telemetry::try_print(io::stderr(), &format!("{self}\n"));
-        ExitCode::from(match self {
+        if !matches!(self, Self::Signal(_)) {
+            // If stderr is closed, the exit code has to do.
+            let _ = telemetry::try_print(io::stderr(), &format!("{self}\n"));
+        }
+        ExitCode::from(match *self {
             Self::Usage(_) => 2,
             Self::Config(_) | Self::Unusable(_) => 78,
+            Self::Unavailable(_) => 69,
+            Self::Signal(number) => number.saturating_add(128),
             Self::Failed(_) => 1,
         })
     }
@@ -39,7 +48,10 @@ impl fmt::Display for ExitError {
                 "kairanban: configuration: {error}\nSee `kairanban config default` for every key."
             ),
             Self::Usage(text) => f.write_str(text),
-            Self::Unusable(text) | Self::Failed(text) => write!(f, "kairanban: {text}"),
+            Self::Signal(number) => write!(f, "kairanban: ended by signal {number}"),
+            Self::Unusable(text) | Self::Unavailable(text) | Self::Failed(text) => {
+                write!(f, "kairanban: {text}")
+            }
         }
     }
 }
@@ -47,6 +59,12 @@ impl fmt::Display for ExitError {
 impl From<ConfigError> for ExitError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<serde_json::Error> for ExitError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

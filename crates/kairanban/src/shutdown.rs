@@ -92,16 +92,15 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. Cancel safe.
+    /// Waits for the next signal, and returns its number. Cancel safe.
     ///
     /// # Errors
     /// Never.
-    pub async fn next(&mut self) -> std::io::Result<()> {
+    pub async fn next(&mut self) -> std::io::Result<u8> {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Ok(2),
+            _ = self.terminate.recv() => Ok(15),
         }
-        Ok(())
     }
 }
 
@@ -120,12 +119,12 @@ impl Signals {
         Ok(Self)
     }
 
-    /// Waits for the next signal. Cancel safe.
+    /// Waits for the next signal, and returns its number. Cancel safe.
     ///
     /// # Errors
     /// If the system does not allow it.
-    pub async fn next(&mut self) -> std::io::Result<()> {
-        tokio::signal::ctrl_c().await
+    pub async fn next(&mut self) -> std::io::Result<u8> {
+        tokio::signal::ctrl_c().await.map(|()| 2)
     }
 }
 

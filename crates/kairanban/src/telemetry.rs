@@ -8,7 +8,7 @@
 mod throttle;
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     panic::PanicHookInfo,
     sync::{
         Arc, OnceLock,
@@ -137,7 +137,7 @@ pub fn start_quietly() -> Log {
 
 fn start_with(default: &str) -> Log {
     let (filter, fault) = filter(default, std::env::var("RUST_LOG").ok().as_deref());
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = wants_colour(&io::stderr());
     let health = LogHealth::default();
     let stderr = Lossy {
         out: io::stderr(),
@@ -170,6 +170,13 @@ fn start_with(default: &str) -> Log {
         health,
         writing: Some(writing),
     }
+}
+
+/// Returns whether to print colours: on a terminal that has them, unless `NO_COLOR` is set.
+#[must_use]
+pub fn wants_colour(out: &impl io::IsTerminal) -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    out.is_terminal() && !is_refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// actix_http logs every request that it cannot read as an error: any client could fill the log

@@ -172,6 +172,7 @@ async fn an_outage_is_reported_once_and_a_refusal_ends_it() {
         next(&mut follow).await.expect("an outage"),
         FollowEvent::Lost("away".to_owned())
     );
+    assert_eq!(next(&mut follow).await.expect("back"), FollowEvent::Back);
     assert_eq!(
         next(&mut follow).await.expect("the list"),
         FollowEvent::List
@@ -182,6 +183,50 @@ async fn an_outage_is_reported_once_and_a_refusal_ends_it() {
         "{end:?}"
     );
     assert_eq!(server.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_for_now_counts_as_lost_until_one_goes_on() {
+    let refused = "event: bye\ndata: {\"reason\":\"limit\"}\n\n";
+    let server = ScriptedServer::play(vec![
+        stream(&[&snapshot(3, &[(1, 3)])]),
+        stream(&[refused]),
+        stream(&[refused]),
+        // It missed nothing.
+        stream(&[":\n\n"]),
+        stream(&[&patch(3, 4, 2, &[(1, 3), (2, 4)])]),
+    ]);
+    let mut follow = server.follow();
+    assert_eq!(
+        next(&mut follow).await.expect("the list"),
+        FollowEvent::List
+    );
+    let lost = next(&mut follow).await.expect("a refusal");
+    assert!(
+        matches!(&lost, FollowEvent::Lost(why) if why.contains("no more room")),
+        "{lost:?}"
+    );
+    assert_eq!(next(&mut follow).await.expect("back"), FollowEvent::Back);
+    assert!(matches!(
+        next(&mut follow).await,
+        Ok(FollowEvent::Changed(_))
+    ));
+}
+
+#[tokio::test]
+async fn the_list_of_boards_is_read_page_by_page() {
+    let page = |name: &str| {
+        let board = format!(
+            r#"{{"name":"{name}","title":"","read":"open","post":"open","revision":1,"topics":0}}"#
+        );
+        format!(r#"{{"boards":[{board}]}}"#)
+    };
+    let more = "200 OK\r\nlink: </api/v1/boards?after=a>; rel=\"next\"";
+    let server = ScriptedServer::play(vec![(more, page("a")), ("200 OK", page("b"))]);
+    let boards = server.client().boards().await.expect("boards");
+    let names: Vec<_> = boards.iter().map(|board| board.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(server.requests()[1].starts_with("get /api/v1/boards?after=a "));
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ fn reason(error: &clap::Error) -> String {
             let why = error.source().map(ToString::to_string);
             format!("{}: {}", option(), why.unwrap_or_default())
         }
+        ErrorKind::InvalidValue if context(error, ContextKind::ValidValue).is_some() => {
+            let values = context(error, ContextKind::ValidValue).unwrap_or_default();
+            format!("{} takes one of: {values}", option())
+        }
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => {
             format!("{} needs a value", option())
         }

@@ -150,6 +150,18 @@ fn fit(range: &Mime, media_type: &Mime) -> Option<Fit> {
     is_named.then(|| Fit::Named(range.params().count()))
 }
 
+/// The beginnings of `User-Agent` of programs that print in a terminal what they are sent.
+const TERMINAL_PROGRAMS: [&str; 3] = ["curl/", "HTTPie/", "xh/"];
+
+fn is_for_terminals(request: &HttpRequest) -> bool {
+    let agent = request.headers().get(header::USER_AGENT);
+    let agent = agent
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
+    let mut programs = TERMINAL_PROGRAMS.iter();
+    programs.any(|program| agent.starts_with(program))
+}
+
 /// Returns whether the client accepts a type. One that does not say accepts everything.
 #[must_use]
 pub fn allows(request: &HttpRequest, media_type: &str) -> bool {
@@ -233,10 +245,31 @@ impl Representation {
             .map_or(default, |(.., form)| form)
     }
 
-    /// Selects the form of a page: HTML unless text or JSON is asked for by name.
+    /// Selects the form of a page: HTML unless text or JSON is asked for by name. A program that
+    /// prints in a terminal what it is sent, and names nothing, is sent text.
     #[must_use]
     pub fn of_page(request: &HttpRequest) -> Self {
-        Self::chosen(request, Self::Html)
+        Self::chosen(
+            request,
+            if is_for_terminals(request) {
+                Self::Text
+            } else {
+                Self::Html
+            },
+        )
+    }
+
+    /// Returns whether the form of a page depends on the program that asks: it names none.
+    #[must_use]
+    pub fn depends_on_program(request: &HttpRequest) -> bool {
+        let Some(accepted) = Accepted::of(request) else {
+            return true;
+        };
+        let forms = [Self::Html, Self::Json, Self::Text];
+        !forms.into_iter().any(|form| {
+            let wish = accepted.wish_of(form.names());
+            wish.is_some_and(|wish| wish.is_named)
+        })
     }
 
     /// Selects the form of the answer to a post: a page only for clients that name it.

@@ -9,6 +9,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path},
 };
+use bytes::Bytes;
 use kairanban_core::{Action, BoardName, Invalid};
 
 use crate::{
@@ -35,6 +36,17 @@ pub use self::{
 
 /// What a page depends on, beside its address.
 pub const VARY: &str = "Accept, Accept-Language, Accept-Encoding, Cookie";
+/// What it depends on if the client names no form.
+const VARY_BY_PROGRAM: &str = "Accept, Accept-Language, Accept-Encoding, Cookie, User-Agent";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+fn vary(request: &HttpRequest) -> &'static str {
+    if Representation::depends_on_program(request) {
+        VARY_BY_PROGRAM
+    } else {
+        VARY
+    }
+}
 
 /// Answers `GET /`
 ///
@@ -94,7 +106,7 @@ async fn get(
     let view = state.boards.read(&caller, board).await?;
     match Representation::of_page(request) {
         Representation::Json => topic_list::list(request, &view),
-        Representation::Text => Ok(text(&view)),
+        Representation::Text => Ok(text(request, state, &view)),
         Representation::Html => {
             let (status, draft) = (StatusCode::OK, Draft::default());
             page(request, state, &caller, &view, status, &draft, &[]).await
@@ -102,12 +114,30 @@ async fn get(
     }
 }
 
-fn text(view: &BoardView) -> HttpResponse {
+fn text(request: &HttpRequest, state: &AppState, view: &BoardView) -> HttpResponse {
     let mut response = conditional::answer(StatusCode::OK, view);
+    let list = if view.snapshot.topics().is_empty() {
+        let (board, site) = (view.snapshot.board(), state.site.address(request.headers()));
+        let path = state.pages.path_of(board);
+        Bytes::from(format!(
+            "# {board} is empty. To post: curl -d comment=hello {site}{path}\n"
+        ))
+    } else {
+        render::text::live_list(&view.snapshot, state.pages.zone())
+    };
     response
-        .content_type("text/plain; charset=utf-8")
-        .insert_header((header::VARY, "Accept"))
-        .body(render::text::live_list(&view.snapshot))
+        .content_type(PLAIN)
+        .insert_header((header::VARY, vary(request)))
+        .body(list)
+}
+
+/// Sends text that no cache may serve without asking.
+fn answer_as_text(request: &HttpRequest, text: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(PLAIN)
+        .insert_header((header::VARY, vary(request)))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(text)
 }
 
 /// Renders the page; after a post that was refused, with what was typed and what is wrong with it.
@@ -156,7 +186,7 @@ fn answer(
 ) -> Result<HttpResponse, ApiError> {
     response
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::VARY, VARY))
+        .insert_header((header::VARY, vary(request)))
         .insert_header((header::CACHE_CONTROL, "no-cache"));
     for cookie in reader.cookies(request) {
         response.append_header((header::SET_COOKIE, cookie));

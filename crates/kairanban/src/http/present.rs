@@ -9,6 +9,8 @@ use actix_web::{
     web::Data,
 };
 
+use kairanban_core::terminal;
+
 use crate::{
     error::{ApiError, Problem},
     http::{accept::Representation, caller, pages},
@@ -58,7 +60,9 @@ async fn page(request: &HttpRequest, problem: &Problem) -> Option<String> {
 }
 
 fn text(problem: &Problem) -> String {
-    format!("{} {}: {}\n", problem.status, problem.title, problem.detail)
+    // It may have the words of a trigger, which other programs wrote.
+    let detail = terminal::harmless(&problem.detail);
+    format!("{} {}: {detail}\n", problem.status, problem.title)
 }
 
 /// Answers 404 at an address that does not exist.

@@ -20,6 +20,12 @@ pub fn clock(at: &DateTime<Utc>, zone: Tz) -> String {
     at.with_timezone(&zone).format("%-H:%M").to_string()
 }
 
+/// Writes day and time for a terminal.
+#[must_use]
+pub fn minute(at: &DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
+}
+
 /// Writes a day in full, as a heading.
 #[must_use]
 pub fn heading(day: NaiveDate, language: Language) -> String {

@@ -156,6 +156,12 @@ impl Pages {
         &self.default_board
     }
 
+    /// Returns the zone in which days and times are shown.
+    #[must_use]
+    pub const fn zone(&self) -> Tz {
+        self.zone
+    }
+
     /// Returns the path of a board's page.
     #[must_use]
     pub fn path_of(&self, board: &BoardName) -> String {

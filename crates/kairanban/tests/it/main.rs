@@ -62,6 +62,7 @@ mod start;
 mod stopping;
 mod streams;
 mod supervised;
+mod tail;
 mod terminal;
 mod tidy;
 mod transports;

@@ -8,11 +8,12 @@ use chrono::Utc;
 use kairanban_core::SearchText;
 use serde::Deserialize;
 
-use super::answer;
+use super::{answer, answer_as_text};
 use crate::{
     error::ApiError,
-    http::{board_after, caller, rest::topic_list},
+    http::{accept::Representation, board_after, caller, rest::topic_list},
     preferences::Preferences,
+    render,
     state::AppState,
 };
 
@@ -51,6 +52,14 @@ pub async fn get_index(
         let found = state.boards.find_boards(&caller, text, BOARDS_ON_PAGE);
         (found.await?, None)
     };
+    if Representation::of_page(&request) == Representation::Text {
+        let mut text = render::text::boards(&boards, state.pages.zone());
+        if let Some(next) = &next {
+            let site = state.site.address(request.headers());
+            text.push_str(&format!("# more: curl '{site}/boards?after={next}'\n"));
+        }
+        return Ok(answer_as_text(&request, text));
+    }
     let reader = Preferences::of(&request);
     let page = state
         .pages

@@ -6,14 +6,18 @@ use actix_web::{
 };
 use kairanban_core::TopicId;
 use kairanban_store::Page;
+use percent_encoding::{NON_ALPHANUMERIC as QUERY, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::answer;
+use super::{answer, answer_as_text};
 use crate::{
     error::ApiError,
-    http::{board_name, caller, rest::topic_list, rest::topics::topic_id},
+    http::{accept::Representation, board_name, caller, rest::topic_list, rest::topics::topic_id},
     preferences::Preferences,
-    render::page::{ListedBy, ListedTopics},
+    render::{
+        self,
+        page::{ListedBy, ListedTopics},
+    },
     state::AppState,
 };
 
@@ -62,6 +66,19 @@ pub async fn get_topics(
             (page.rows, page.next.map(TopicId))
         }
     };
+    if Representation::of_page(&request) == Representation::Text {
+        let mut text = render::text::topics(&topics, state.pages.zone());
+        if let Some(TopicId(next)) = next {
+            let query = sought.map(|text| format!("&q={}", utf8_percent_encode(text, QUERY)));
+            let (site, query) = (
+                state.site.address(request.headers()),
+                query.unwrap_or_default(),
+            );
+            let address = format!("{site}/b/{board}/topics?before={next}{query}");
+            text.push_str(&format!("# older: curl '{address}'\n"));
+        }
+        return Ok(answer_as_text(&request, text));
+    }
     let (reader, navigation) = (
         Preferences::of(&request),
         state.boards.navigation(&caller, &board).await,
@@ -94,6 +111,10 @@ pub async fn get_topic(
     let caller = caller::of(&request, &state).await?;
     state.count_read(&request)?;
     let topic = state.boards.topic(&caller, board.clone(), id).await?;
+    if Representation::of_page(&request) == Representation::Text {
+        let text = render::text::topics(&[topic], state.pages.zone());
+        return Ok(answer_as_text(&request, text));
+    }
     let (reader, navigation) = (
         Preferences::of(&request),
         state.boards.navigation(&caller, &board).await,
