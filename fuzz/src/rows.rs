@@ -339,6 +339,7 @@ impl Place {
         };
         let log = store.log(&board, all).expect("the log");
         let kept = log
+            .rows
             .iter()
             .filter(|row| [1, 3, 5].contains(&row.revision.get()));
         assert!(kept.count() >= 3, "{log:?}");
@@ -351,7 +352,7 @@ impl Place {
     fn check_others(&self) {
         let store = &self.store;
         let boards = store.boards(&Visible::All, None, 50).expect("the boards");
-        assert!(boards.iter().any(|board| board.name == main_board()));
+        assert!(boards.rows.iter().any(|board| board.name == main_board()));
         let tokens = store.tokens(0, 50).expect("the tokens");
         assert!(tokens.rows.iter().any(|token| token.id == 2), "{tokens:?}");
         let audit = store.audit(None, 50).expect("the audit");

@@ -86,7 +86,15 @@ impl Client {
     }
 
     pub(super) fn get(&self, path: &str) -> u16 {
-        self.status(&mut self.curl(path))
+        self.get_with(path, &[])
+    }
+
+    pub(super) fn get_with(&self, path: &str, headers: &[&str]) -> u16 {
+        let mut command = self.curl(path);
+        for header in headers {
+            command.args(["-H", header]);
+        }
+        self.status(&mut command)
     }
 
     pub(super) fn post(&self, comment: &str, headers: &[&str]) -> u16 {
