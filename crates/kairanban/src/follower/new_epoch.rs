@@ -13,6 +13,7 @@ pub(super) const ADOPTED: &str = "another one was drawn, or it is another databa
 impl Follower {
     /// Finds out whether this is still the history that was followed.
     pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
+        let acknowledged = self.deps.acknowledged.get();
         let known = self.last_seen.borrow().clone();
         let asked = known.clone();
         let (found, verdict, trimmed_to) = query_priority(&self.deps.store, move |store| {
@@ -35,16 +36,24 @@ impl Follower {
                 .await?;
                 self.take(batch).await
             }
-            Verdict::Adopt => self.begin_epoch(found, trimmed_to, ADOPTED).await,
-            Verdict::Draw(restored) => self.begin_epoch(found, trimmed_to, restored.as_str()).await,
+            Verdict::Adopt => {
+                self.begin_epoch(found, trimmed_to, acknowledged, ADOPTED)
+                    .await
+            }
+            Verdict::Draw(restored) => {
+                self.begin_epoch(found, trimmed_to, acknowledged, restored.as_str())
+                    .await
+            }
         }
     }
 
-    /// Forgets the old history, and sends every reader the list of the new one.
+    /// Forgets the old history, and sends every reader the list of the new one. What was
+    /// `acknowledged` before the new one was read, and is not in it, was lost with the old one.
     async fn begin_epoch(
         &mut self,
         found: LogPosition,
         trimmed_to: Revision,
+        acknowledged: Revision,
         reason: &str,
     ) -> Result<(), StoreError> {
         // Tokens may have come back, or gone, with the other history: permissions come before
@@ -54,6 +63,8 @@ impl Follower {
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
         self.last_seen.send_replace(found);
+        // Before a reader can meet the new epoch, who would wait in vain for what was lost.
+        self.deps.acknowledged.lower(acknowledged, head);
         // What waits for a revision goes on only when the old lists are gone.
         self.position.send_if_modified(|position| {
             (position.epoch, position.revision) = (epoch.clone(), position.revision.min(head));

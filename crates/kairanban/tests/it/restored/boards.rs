@@ -155,7 +155,8 @@ fn a_board_that_a_restore_lacks_ends_and_holds_up_no_other(database: Database) {
             "no {name} in {seen:?}"
         );
     }
-    assert_eq!(node.get("/b/later/stream").status, 404);
+    let answer = node.get("/b/later/stream");
+    assert_eq!(answer.status, 404, "{answer:?}");
 }
 
 /// A node with a board `dark`, which cannot be read for some seconds at the revision that `unload`
