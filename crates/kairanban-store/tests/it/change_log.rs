@@ -183,6 +183,16 @@ fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
     assert_eq!(place.store.expire_keys(A_DAY).expect("forgotten"), 0);
 }
 
+const ONE_ENTRY: AuditBounds = AuditBounds {
+    max: 1,
+    per_actor_min: 1,
+};
+
+const USED_TODAY: TicketTimes = TicketTimes {
+    first_use: A_DAY,
+    idle: A_DAY,
+};
+
 /// Each statement deletes few enough rows to end in time.
 fn all_that_expires_goes_piece_by_piece(place: &Place) {
     const ROWS: i64 = 60_000;
@@ -201,17 +211,14 @@ fn all_that_expires_goes_piece_by_piece(place: &Place) {
          (digest, token_id, token_digest, created_at, expires_at) \
          SELECT 's' || n, {token}, 'x', {long_ago}, {long_ago} FROM n"
     ));
-    let kept = AuditBounds {
-        max: 1,
-        per_actor_min: 1,
-    };
-    let times = TicketTimes {
-        first_use: A_DAY,
-        idle: A_DAY,
-    };
     let mut pieces = Vec::new();
     while pieces.last() != Some(&0) {
-        pieces.push(place.store.expire(kept, A_DAY, times).expect("deleted"));
+        pieces.push(
+            place
+                .store
+                .expire(ONE_ENTRY, A_DAY, USED_TODAY)
+                .expect("deleted"),
+        );
     }
     assert!(pieces.len() > 2, "{pieces:?}");
     for (table, left) in [("audit", 1), ("tickets", 0), ("browser_sessions", 0)] {
@@ -227,15 +234,7 @@ fn what_cannot_be_deleted_keeps_nothing_else(place: &Place) {
         "INSERT INTO audit (at, actor, action) VALUES ('2001-01-01 00:00:00', 'a', 'x'), \
          ('2001-01-01 00:00:00', 'a', 'x'); ALTER TABLE deleted_topics RENAME TO away",
     );
-    let kept = AuditBounds {
-        max: 1,
-        per_actor_min: 1,
-    };
-    let times = TicketTimes {
-        first_use: A_DAY,
-        idle: A_DAY,
-    };
-    assert!(place.store.expire(kept, A_DAY, times).is_err());
+    assert!(place.store.expire(ONE_ENTRY, A_DAY, USED_TODAY).is_err());
     assert_eq!(foreign.number("SELECT count(*) FROM audit"), 1);
 }
 
