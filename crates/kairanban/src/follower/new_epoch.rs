@@ -63,7 +63,7 @@ impl Follower {
         let (epoch, head) = (found.epoch.clone(), found.revision());
         tracing::warn!(%epoch, reason, "a new epoch begins: every reader is sent the list again");
         self.last_seen.send_replace(found);
-        // Before a reader can meet the new epoch, who would wait in vain for what was lost.
+        // Before a reader can meet the new epoch, who would wait for ever for what was lost.
         self.deps.acknowledged.lower(acknowledged, head);
         // What waits for a revision goes on only when the old lists are gone.
         self.position.send_if_modified(|position| {
