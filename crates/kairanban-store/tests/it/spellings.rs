@@ -1,11 +1,15 @@
 //! Tables of a file that other programs have made again: however they write the same table, a
 //! server starts on it, and on no other.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
+
+use kairanban_store::migrate;
 
 use crate::{
     damaged::{damage, set_text, stops_a_server},
-    place::{DatabaseKind, Foreign, Place},
+    place::{
+        DatabaseKind, Foreign, Place, TIMEOUTS, create, delete_topic, main, restore_topic, run,
+    },
 };
 
 const AUTOINCREMENT: &str = "INTEGER PRIMARY KEY AUTOINCREMENT";
@@ -83,10 +87,12 @@ fn respelled(statement: &str, names: &[String], choices: &mut Choices) -> String
     let (mut text, mut before) = (String::new(), String::new());
     for part in parts(rest) {
         let other_case = choices.one(&["lower", "upper"]) == "upper";
-        let in_case = match part.contains('\'') {
-            true => part.clone(),
-            false if other_case => part.to_uppercase(),
-            false => part.to_lowercase(),
+        let in_case = if part.contains('\'') {
+            part.clone()
+        } else if other_case {
+            part.to_uppercase()
+        } else {
+            part.to_lowercase()
         };
         // `key` is a name and a word.
         let is_name = names.contains(&part) && before != "PRIMARY";
@@ -96,7 +102,7 @@ fn respelled(statement: &str, names: &[String], choices: &mut Choices) -> String
             "  "
         };
         let (open, close) = quotes.split_at(1);
-        let gap = choices.one(&["", "\n", " /* it's, ( */ ", " -- it's \"so\" (\n"]);
+        let gap = choices.one(&["", "\n", " /* a, ( */ ", " -- a, ( \n"]);
         write!(text, "{open}{in_case}{close}{gap}").expect("written");
         before = part;
     }
@@ -217,4 +223,28 @@ fn a_key_is_what_keeps_the_same_values_apart() {
     assert!(stops_a_server(&place.address));
     foreign.run("CREATE UNIQUE INDEX owners ON boards (name)");
     assert_eq!(damage(&place.address), Vec::<String>::new());
+}
+
+/// What the remedy does to a table: its rows are copied into a new one.
+#[test]
+fn ids_of_topics_that_can_be_restored_are_not_given_again() {
+    let place = Place::new(DatabaseKind::Sqlite);
+    let mut foreign = place.foreign();
+    let (writer, _) = place.writer();
+    for forgets in [
+        "DELETE FROM sqlite_sequence",
+        "UPDATE sqlite_sequence SET seq = 0",
+    ] {
+        create(&place, "kept");
+        let deleted = create(&place, "deleted");
+        run(writer.write(delete_topic(deleted.id, None))).expect("deleted");
+        foreign.run(forgets);
+        migrate(&place.address, TIMEOUTS, &main(), false).expect("mended");
+        let next = create(&place, "next");
+        assert!(next.id > deleted.id, "{forgets}");
+        let hour = Duration::from_secs(3600);
+        run(writer.write(restore_topic(deleted.id, hour))).expect("restored");
+        let shown = place.comments();
+        assert!(shown.contains(&"deleted".to_owned()), "{shown:?}");
+    }
 }

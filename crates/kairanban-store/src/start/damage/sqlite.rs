@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use diesel::{prelude::*, sql_query, sql_types::Text};
 
 use self::{
-    table::Table,
+    table::TableParts,
     tokens::{joined, tokens},
 };
 use super::Damage;
@@ -35,8 +35,8 @@ pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreE
     for (key, wanted) in &wanted {
         damage.extend(match found.get(key) {
             Some(found) if wanted.kind == "table" => {
-                let read = Table::read(&mut new, &wanted.name, &wanted.statement)?;
-                let found = Table::read(connection, &wanted.name, &found.statement)?;
+                let read = TableParts::read(&mut new, &wanted.name, &wanted.statement)?;
+                let found = TableParts::read(connection, &wanted.name, &found.statement)?;
                 missing_pieces(&wanted.name, &read, &found)
             }
             found => compare(wanted, found),
@@ -101,7 +101,7 @@ fn compare(wanted: &StoredObject, found: Option<&StoredObject>) -> Vec<Damage> {
 }
 
 /// A table may have more columns and constraints than ours, in another order.
-fn missing_pieces(name: &str, wanted: &Table, found: &Table) -> Vec<Damage> {
+fn missing_pieces(name: &str, wanted: &TableParts, found: &TableParts) -> Vec<Damage> {
     let lost = wanted.columns.difference(&found.columns);
     let lost: Vec<_> = lost
         .map(|column| Damage::lost("column", &format!("{name}.{column}")))

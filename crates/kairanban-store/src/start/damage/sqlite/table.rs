@@ -9,11 +9,11 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text},
 };
 
-use super::tokens::{Token, joined, tokens};
+use super::tokens::{SqlToken, joined, tokens};
 use crate::{StoreError, connection::AnyConnection};
 
 /// The columns of a table, and what is declared of them.
-pub(super) struct Table {
+pub(super) struct TableParts {
     /// Their names, in lower case.
     pub(super) columns: BTreeSet<String>,
     /// Each with whether a server needs it: what it does not need only keeps values out.
@@ -40,7 +40,7 @@ struct PieceRow {
     piece: String,
 }
 
-impl Table {
+impl TableParts {
     /// Reads the table of this name, one of ours, that `statement` made.
     pub(super) fn read(
         connection: &mut AnyConnection,
@@ -98,7 +98,7 @@ fn references_sql(table: &str) -> String {
     )
 }
 
-fn of_column(column: &ColumnRow, tokens: &[Token]) -> Vec<(String, bool)> {
+fn of_column(column: &ColumnRow, tokens: &[SqlToken]) -> Vec<(String, bool)> {
     let name = &column.name;
     // Of a time every type keeps the text.
     let mut pieces = vec![(
@@ -143,7 +143,7 @@ fn affinity(column: &ColumnRow) -> &'static str {
 }
 
 /// Returns whether NULL in the column stands for its default.
-fn replaces_null(name: &str, tokens: &[Token]) -> bool {
+fn replaces_null(name: &str, tokens: &[SqlToken]) -> bool {
     const WORDS: [&str; 5] = ["not", "null", "on", "conflict", "replace"];
     definitions(tokens)
         .iter()
@@ -157,7 +157,7 @@ fn replaces_null(name: &str, tokens: &[Token]) -> bool {
 }
 
 /// Returns the columns and constraints between the brackets of a table.
-fn definitions(tokens: &[Token]) -> Vec<Vec<Token>> {
+fn definitions(tokens: &[SqlToken]) -> Vec<Vec<SqlToken>> {
     let (mut definitions, mut depth) = (vec![Vec::new()], 0);
     for token in tokens {
         depth -= i32::from(token.is(")"));
@@ -172,7 +172,7 @@ fn definitions(tokens: &[Token]) -> Vec<Vec<Token>> {
 }
 
 /// Returns the conditions on rows, wherever in a table they stand.
-fn checks(tokens: &[Token]) -> impl Iterator<Item = String> {
+fn checks(tokens: &[SqlToken]) -> impl Iterator<Item = String> {
     let starts = tokens
         .iter()
         .enumerate()
@@ -181,7 +181,7 @@ fn checks(tokens: &[Token]) -> impl Iterator<Item = String> {
 }
 
 /// Returns where the brackets end that begin at a place.
-fn end_of(tokens: &[Token], start: usize) -> usize {
+fn end_of(tokens: &[SqlToken], start: usize) -> usize {
     let mut depth = 0;
     let mut places = tokens.iter().enumerate().skip(start);
     let end = places.find(|(_, token)| {

@@ -4,14 +4,14 @@ use std::{iter::Peekable, str::Chars};
 
 /// A word, a name, a text or a sign of a statement.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
+pub(super) struct SqlToken {
     /// A name without its quotes, and in lower case as every word; a text with its quotes.
     pub(super) text: String,
     /// Whether it may be a word of the language: it has no quotes.
     is_bare: bool,
 }
 
-impl Token {
+impl SqlToken {
     /// Returns whether it is this word of the language, and not a name.
     pub(super) fn is(&self, word: &str) -> bool {
         self.is_bare && self.text == word
@@ -24,7 +24,7 @@ impl Token {
 }
 
 /// Returns the tokens of a statement, without comments.
-pub(super) fn tokens(statement: &str) -> Vec<Token> {
+pub(super) fn tokens(statement: &str) -> Vec<SqlToken> {
     let mut chars = statement.chars().peekable();
     let mut tokens = Vec::new();
     while let Some(char) = chars.next() {
@@ -32,13 +32,13 @@ pub(super) fn tokens(statement: &str) -> Vec<Token> {
         match (char, next) {
             ('-', Some('-')) => while chars.next().is_some_and(|char| char != '\n') {},
             ('/', Some('*')) => skip_comment(&mut chars),
-            ('\'', _) => tokens.push(Token {
+            ('\'', _) => tokens.push(SqlToken {
                 text: format!("'{}'", quoted(&mut chars, '\'')),
                 is_bare: false,
             }),
             ('"' | '`' | '[', _) => {
                 let end = if char == '[' { ']' } else { char };
-                tokens.push(Token {
+                tokens.push(SqlToken {
                     text: quoted(&mut chars, end).to_lowercase(),
                     is_bare: false,
                 });
@@ -49,7 +49,7 @@ pub(super) fn tokens(statement: &str) -> Vec<Token> {
                 while let Some(more) = chars.next_if(|next| is_of_word(char) && is_of_word(*next)) {
                     text.push(more);
                 }
-                tokens.push(Token {
+                tokens.push(SqlToken {
                     text: text.to_lowercase(),
                     is_bare: true,
                 });
@@ -60,7 +60,7 @@ pub(super) fn tokens(statement: &str) -> Vec<Token> {
 }
 
 /// Returns the tokens as one text, to compare or to show.
-pub(super) fn joined(tokens: &[Token]) -> String {
+pub(super) fn joined(tokens: &[SqlToken]) -> String {
     let texts: Vec<_> = tokens.iter().map(|token| token.text.as_str()).collect();
     texts.join(" ")
 }
