@@ -1,5 +1,5 @@
-//! What a table of a file consists of, as SQLite understands it: by its pragmas, and where those say
-//! nothing, by the tokens of the statement that made it.
+//! What a table of a file consists of, as SQLite understands it: by its pragmas, and where those
+//! say nothing, by the tokens of the statement that made it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
