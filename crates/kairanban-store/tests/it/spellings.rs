@@ -102,7 +102,7 @@ fn respelled(statement: &str, names: &[String], choices: &mut Choices) -> String
             "  "
         };
         let (open, close) = quotes.split_at(1);
-        let gap = choices.one(&["", "\n", " /* a, ( */ ", " -- a, ( \n"]);
+        let gap = choices.one(&["", "\n", " /* it's, ( */ ", " -- it's \"so\" (\n"]);
         write!(text, "{open}{in_case}{close}{gap}").expect("written");
         before = part;
     }
@@ -113,7 +113,7 @@ fn respelled(statement: &str, names: &[String], choices: &mut Choices) -> String
 fn with_key_of_table(statement: &str) -> String {
     let moved = statement.replacen(AUTOINCREMENT, "INTEGER NOT NULL", 1);
     let (columns, rest) = moved.rsplit_once(')').expect("a bracket");
-    format!("{columns}, PRIMARY KEY(\"id\" AUTOINCREMENT)){rest}")
+    format!("{columns}, PRIMARY KEY(id AUTOINCREMENT)){rest}")
 }
 
 #[test]
