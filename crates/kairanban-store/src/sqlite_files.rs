@@ -22,6 +22,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -166,6 +168,21 @@ impl SqliteFiles {
             ))),
             // What cannot be read, as on systems other than Unix, says nothing.
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits until nothing writes the `-wal` any more, as `cp` does after it has emptied it.
+    pub(crate) fn wait_for_end_of_copying(&self) {
+        const STEP: Duration = Duration::from_millis(100);
+        const STEPS_MAX: usize = 20;
+        let mut last = None;
+        for _ in 0..STEPS_MAX {
+            let now = fs::metadata(self.wal()).and_then(|wal| Ok((wal.len(), wal.modified()?)));
+            let now = now.ok();
+            if last.replace(now) == Some(now) {
+                return;
+            }
+            thread::park_timeout(STEP);
         }
     }
 

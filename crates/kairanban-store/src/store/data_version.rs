@@ -252,6 +252,8 @@ impl DataVersion {
         let pool = self.store.pool.clone();
         // A write that goes on longer is not acknowledged.
         let _lock = pool.write_lock(None);
+        self.files.give_up(&error.to_string(), WalFate::Left);
+        self.files.wait_for_end_of_copying();
         if self.files.wal_has_what_counts() {
             return self.end(
                 &format!(
