@@ -336,7 +336,7 @@ impl SqliteFiles {
 pub(crate) enum WalFate {
     /// The last connection that is closed copies it into the database.
     Copied,
-    /// It is left to the next program that opens the database, which reads it anew.
+    /// It is left to the next program that opens the database, which recovers it.
     Left,
     /// It is moved away: it does not fit the database.
     Aside,

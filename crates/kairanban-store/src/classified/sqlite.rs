@@ -26,7 +26,7 @@ use crate::{
 /// How SQLite says that the pages of a file do not fit together.
 pub(crate) const MALFORMED: &str = "database disk image is malformed";
 
-/// How SQLite says that a file is none of its own.
+/// How SQLite says that a file has another format.
 pub(crate) const NO_DATABASE: &str = "file is not a database";
 
 /// Runs a statement. Returns how many rows it touched.

@@ -1,9 +1,9 @@
 //! Whether the `-wal` of a database in use holds what SQLite wrote there.
 //!
 //! The `-shm` has an index of the `-wal`: how many of its frames count, their salt, and the
-//! checksum of the last one. SQLite changes the index after a frame is written, and before the
-//! file is begun anew. So what does not fit the index was written, or cut off, by something else,
-//! and SQLite, which trusts the index, would read and copy whatever stands there now.
+//! checksum of the last one. SQLite changes the index after a frame is written, and before it
+//! writes from the first frame again. So what does not fit the index was written, or cut off, by
+//! something else, and SQLite, which trusts the index, would read and copy whatever stands there.
 
 use std::{
     fs,
@@ -105,7 +105,7 @@ pub(crate) fn look(
         if fits {
             return Ok(WalFound::Fits(Some(index)));
         }
-        // SQLite may have begun the file anew between the two readings.
+        // SQLite may have begun with the first frame again between the two readings.
         if WalIndex::read(shm)? == Some(index) {
             return Ok(WalFound::Overwritten);
         }

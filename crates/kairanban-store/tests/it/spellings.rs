@@ -198,7 +198,7 @@ fn a_key_is_what_keeps_the_same_values_apart() {
         (
             "topics",
             "author     TEXT    NOT NULL ON CONFLICT REPLACE DEFAULT ''",
-            "author TEXT GENERATED ALWAYS AS ('somebody')",
+            "author TEXT GENERATED ALWAYS AS ('ann')",
             "author TEXT",
         ),
     ] {

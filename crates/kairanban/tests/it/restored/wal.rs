@@ -78,8 +78,8 @@ fn copy_of_wal(node: &Node) -> Vec<u8> {
     fs::read(wal(node)).expect("a -wal")
 }
 
-/// A copy of what was in the file before SQLite began it anew.
-fn copy_before_it_began_anew(node: &Node) -> Vec<u8> {
+/// A copy of what was in the file before SQLite began with the first frame again.
+fn copy_before_it_began_again(node: &Node) -> Vec<u8> {
     let copy = copy_of_wal(node);
     node.database.sql("PRAGMA wal_checkpoint(RESTART);");
     copy
@@ -109,7 +109,7 @@ fn of_an_older_wal_that_is_copied_over_it_what_it_held_is_kept() {
 
 #[test]
 fn a_wal_of_before_that_is_copied_over_it_is_moved_aside() {
-    let shown = survivors(copy_before_it_began_anew, |node, old| {
+    let shown = survivors(copy_before_it_began_again, |node, old| {
         fs::write(wal(node), old).expect("copied");
     });
     let first: Vec<_> = (0..8).map(|n| format!("first {n}")).collect();
@@ -133,7 +133,7 @@ fn an_older_shm_that_is_written_over_it_ends_the_server_and_nothing_is_lost() {
 
 /// What SQLite does itself is nothing of that kind.
 #[test]
-fn a_wal_that_sqlite_begins_anew_is_its_own() {
+fn a_wal_that_sqlite_begins_again_is_its_own() {
     let node = logging();
     for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"].repeat(3) {
         post_some(&node, mode);

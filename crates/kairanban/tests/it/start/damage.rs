@@ -263,7 +263,7 @@ fn values_that_the_schema_does_not_take_are_no_damage() {
 fn readiness_knows_of_a_damage_that_a_reader_meets() {
     let node = Node::start(Database::sqlite());
     node.post("before");
-    // Its tree is none of a table.
+    // Its tree is that of an index.
     node.database.sql(
         "PRAGMA writable_schema = ON;
          UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema

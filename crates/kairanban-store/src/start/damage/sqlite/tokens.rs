@@ -1,4 +1,4 @@
-//! Statements as SQLite reads them: it keeps the text that made a table as somebody wrote it.
+//! Statements as SQLite reads them: it keeps the text that made a table as it was written.
 
 use std::{iter::Peekable, str::Chars};
 
