@@ -67,6 +67,7 @@ pub fn migrate(
         let _lock = lock(address, timeouts)?;
         bring_up(&mut connection, default_board)?
     };
+    raise_ids(&mut connection)?;
     if let Err(error) = repair(&mut connection, LOCK_WAIT) {
         // Such rows are found by the reconcile meanwhile.
         tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run \
@@ -263,6 +264,31 @@ fn lock(
         )?;
     }
     Ok(Some(lock_holder))
+}
+
+/// Lets new topics of a SQLite file have ids behind all that an undo or an idempotency key still
+/// refers to: a table that was made again counts from the rows that are left.
+fn raise_ids(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    const GIVEN: &str = "SELECT max(id) AS id FROM (SELECT id FROM deleted_topics \
+        UNION ALL SELECT topic_id FROM idempotency)";
+    const COUNTED: &str = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'topics'";
+    if matches!(connection, AnyConnection::Postgres(_)) {
+        return Ok(());
+    }
+    let is_low = format!("SELECT count(*) AS number FROM ({GIVEN}) WHERE id > ({COUNTED})");
+    let is_low: Number = sql_query(is_low).get_result(connection)?;
+    if is_low.number == Some(0) {
+        return Ok(());
+    }
+    connection.transaction(|connection| {
+        connection.batch_execute(&format!(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'topics', 0 WHERE NOT EXISTS \
+             (SELECT 1 FROM sqlite_sequence WHERE name = 'topics'); \
+             UPDATE sqlite_sequence SET seq = max(seq, ({GIVEN})) WHERE name = 'topics'"
+        ))
+    })?;
+    tracing::warn!("new topics would have had the ids of deleted ones: they are behind them again");
+    Ok(())
 }
 
 #[derive(QueryableByName)]

@@ -155,6 +155,7 @@ impl Pool {
         });
         if let Err(StoreError::Fault(fault)) = &done {
             self.read_failed.store(true, Ordering::Relaxed);
+            self.files.iter().for_each(|files| files.note(fault));
             self.note(fault);
         }
         done.map_err(StoreError::of_reading)
@@ -215,6 +216,10 @@ impl Pool {
 
     /// Finds out what keeps a server from reading, if it is something that the database says.
     pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
+        // A check reads no more than a few rows.
+        if let Some(damage) = self.files.as_ref().and_then(SqliteFiles::damage) {
+            return Ok(Some(damage));
+        }
         match self.with_retry(|connection| {
             within(
                 self.prelude.as_deref(),
@@ -234,7 +239,10 @@ impl Pool {
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _lock = self.write_lock(None)?;
-        self.with(|connection| work(connection).inspect(|_| self.restore(connection)))
+        let done =
+            self.with(|connection| work(connection).inspect(|_| self.restore(connection)))?;
+        self.check_wal()?;
+        Ok(done)
     }
 
     /// Sets a connection of the pool up again after a write, for those who read with it next.
@@ -281,6 +289,11 @@ impl Pool {
     /// Returns the files of the database; `None` for Postgres.
     pub(crate) const fn files(&self) -> Option<&SqliteFiles> {
         self.files.as_ref()
+    }
+
+    /// Looks whether the `-wal` of a SQLite file still holds what SQLite wrote there.
+    pub(crate) fn check_wal(&self) -> Result<(), StoreError> {
+        self.files.as_ref().map_or(Ok(()), SqliteFiles::check_wal)
     }
 
     fn with_retry<T>(

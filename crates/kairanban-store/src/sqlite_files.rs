@@ -10,21 +10,31 @@
 //!   for its locks.
 //! - The database was written past SQLite: if what is there is sound, all connections are opened
 //!   again; otherwise the process ends.
+//! - The `-wal` was written past SQLite: nothing more is acknowledged, and the process ends.
 //!
 //! [`DataVersion`]: crate::DataVersion
 
 mod overwritten;
+pub(crate) mod soundness;
+mod wal;
 
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
 pub(crate) use self::overwritten::OverwriteWatch;
-use crate::{StoreError, files, identity};
+use self::wal::{WalFound, WalIndex};
+use crate::{
+    Fault, StoreError,
+    classified::sqlite::{MALFORMED, NO_DATABASE},
+    files, identity,
+};
 
 /// Which files a connection is open on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +83,13 @@ struct FilesInUse {
     connections: usize,
     /// Kept open as long as connections are: to close it would give up their locks.
     shm: Option<(String, Arc<fs::File>)>,
+    /// The `-wal`, to look whether it holds what SQLite wrote there.
+    wal: Option<Arc<fs::File>>,
+    /// What it held at the last look.
+    held: Option<WalIndex>,
     generation: u64,
+    /// What a reading found to be damaged, and the database that it read.
+    damage: Option<(FileMark, String)>,
     /// Why no connection may be used any more.
     unusable: Option<String>,
 }
@@ -118,8 +134,70 @@ impl SqliteFiles {
         let mut in_use = self.0.in_use.lock();
         if in_use.shm.as_ref().is_none_or(|(known, _)| *known != mark) {
             in_use.shm = Some((mark, Arc::new(fs::File::open(self.shm()).ok()?)));
+            // Until it is known which one belongs to it.
+            in_use.wal = None;
         }
         in_use.shm.clone()
+    }
+
+    /// Begins to watch the `-wal` that `mark` says connections are open on.
+    pub(crate) fn watch_wal(&self, mark: &FileMark) {
+        let file = fs::File::open(self.wal()).ok().map(Arc::new);
+        let mut in_use = self.0.in_use.lock();
+        (in_use.wal, in_use.held) = (mark.wal.clone().and(file), None);
+    }
+
+    /// Looks whether the `-wal`, as far as it is watched, holds what SQLite wrote there, also what
+    /// it held at the last look.
+    ///
+    /// # Errors
+    /// If something else wrote it: what is committed to it then is lost.
+    pub(crate) fn check_wal(&self) -> Result<(), StoreError> {
+        let Some((wal, shm, held)) = self.watched() else {
+            return Ok(());
+        };
+        match wal::look(&wal, &shm, held.as_ref()) {
+            Ok(WalFound::Fits(index)) => {
+                let mut in_use = self.0.in_use.lock();
+                in_use.held = index.or(in_use.held);
+                Ok(())
+            }
+            Ok(WalFound::Overwritten) => Err(StoreError::Unavailable(format!(
+                "something else than SQLite wrote {}",
+                self.wal().display()
+            ))),
+            // What cannot be read, as on systems other than Unix, says nothing.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits until nothing writes the `-wal` any more, as `cp` does after it has emptied it.
+    pub(crate) fn wait_for_end_of_copying(&self) {
+        const STEP: Duration = Duration::from_millis(100);
+        const STEPS_MAX: usize = 20;
+        let mut last = None;
+        for _ in 0..STEPS_MAX {
+            let now = fs::metadata(self.wal()).and_then(|wal| Ok((wal.len(), wal.modified()?)));
+            let now = now.ok();
+            if last.replace(now) == Some(now) {
+                return;
+            }
+            thread::park_timeout(STEP);
+        }
+    }
+
+    /// Returns whether SQLite finds all that counts in a `-wal` that was overwritten, when no
+    /// connection is open any more.
+    pub(crate) fn wal_has_what_counts(&self) -> bool {
+        self.watched().is_some_and(|(wal, shm, held)| {
+            wal::has_what_counts(&wal, &shm, held.as_ref()).unwrap_or(false)
+        })
+    }
+
+    fn watched(&self) -> Option<(Arc<fs::File>, Arc<fs::File>, Option<WalIndex>)> {
+        let in_use = self.0.in_use.lock();
+        let (wal, shm) = (in_use.wal.as_ref()?, in_use.shm.as_ref()?);
+        Some((Arc::clone(wal), Arc::clone(&shm.1), in_use.held))
     }
 
     fn shm(&self) -> PathBuf {
@@ -134,11 +212,13 @@ impl SqliteFiles {
     /// it.
     ///
     /// # Errors
-    /// Also while the `-wal` that other connections are open on is not there: a second one would be
-    /// made beside it, and each would miss what the other holds.
+    /// If another file lies there than before, and is empty or not sound: it may be written at this
+    /// moment. Also while the `-wal` that other connections are open on is not there: a second one
+    /// would be made beside it, and each would miss what the other holds.
     pub(crate) fn open<C>(
         &self,
         connect: impl FnOnce() -> Result<C, StoreError>,
+        check_other: impl FnOnce(&mut C) -> Result<(), StoreError>,
     ) -> Result<(C, OpenFile), StoreError> {
         let _one = self.0.opening.lock();
         // Read first, so that a file that is missing is not created.
@@ -148,7 +228,15 @@ impl SqliteFiles {
             (in_use.mark.clone(), in_use.connections)
         };
         match &used {
-            Some(mark) if mark.database != before.database => self.leave_wal_behind(mark, &before),
+            Some(mark) if mark.database != before.database => {
+                if files::is_empty(&self.0.path) {
+                    return Err(StoreError::Unavailable(format!(
+                        "{} is empty",
+                        self.0.path.display()
+                    )));
+                }
+                self.leave_wal_behind(mark, &before);
+            }
             Some(mark) if connections > 0 && !mark.is_of(&before) => {
                 return Err(StoreError::Unavailable(format!(
                     "{} was removed while it was in use; what it held is being saved",
@@ -157,7 +245,10 @@ impl SqliteFiles {
             }
             _ => {}
         }
-        let connection = connect()?;
+        let mut connection = connect()?;
+        if used.is_some_and(|mark| mark.database != before.database) {
+            check_other(&mut connection)?;
+        }
         let mark = self.now()?;
         if mark.database != before.database {
             return Err(StoreError::Disconnected(
@@ -206,14 +297,49 @@ impl SqliteFiles {
         in_use.mark = None;
     }
 
-    /// Lends no connection any more. If the `-wal` does not fit the database, it is moved aside.
-    pub(crate) fn give_up(&self, reason: &str, wal_fits: bool) {
+    /// Notes if a reading failed because the database is damaged.
+    pub(crate) fn note(&self, fault: &Fault) {
+        if !(fault.text.contains(MALFORMED) || fault.text.contains(NO_DATABASE)) {
+            return;
+        }
+        if let Ok(now) = self.now() {
+            self.0.in_use.lock().damage = Some((now, fault.text.clone()));
+        }
+    }
+
+    /// Returns what was found to be damaged in the database that lies there now.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let now = self.now().ok()?;
+        let in_use = self.0.in_use.lock();
+        let (mark, text) = in_use.damage.as_ref()?;
+        let is_same = (&mark.database, mark.generation) == (&now.database, now.generation);
+        is_same.then(|| {
+            format!(
+                "the database is damaged ({text}): stop the server, and mend the file or restore \
+                 a backup"
+            )
+        })
+    }
+
+    /// Lends no connection any more.
+    pub(crate) fn give_up(&self, reason: &str, fate: WalFate) {
         let mut in_use = self.0.in_use.lock();
         in_use.unusable = Some(reason.to_owned());
-        if !wal_fits {
+        if fate == WalFate::Aside {
             self.set_wal_aside();
         }
     }
+}
+
+/// What becomes of a `-wal` when the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WalFate {
+    /// The last connection that is closed copies it into the database.
+    Copied,
+    /// It is left to the next program that opens the database, which recovers it.
+    Left,
+    /// It is moved away: it does not fit the database.
+    Aside,
 }
 
 /// A connection to a file that is open.

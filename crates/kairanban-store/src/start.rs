@@ -12,6 +12,7 @@ use crate::{
     files,
     migrate::{self, Comparison},
     repository,
+    sqlite_files::soundness,
 };
 pub use damage::mend;
 pub(crate) use damage::repair_sequences;
@@ -77,7 +78,10 @@ pub fn check(
                 rights::missing(&mut connection)?,
             )
         }
-        DatabaseAddress::Sqlite(_) => Default::default(),
+        DatabaseAddress::Sqlite(_) => {
+            soundness::check(&mut connection)?;
+            Default::default()
+        }
     };
     if lacks
         .iter()

@@ -3,7 +3,7 @@
 use diesel::ConnectionError;
 use thiserror::Error;
 
-use crate::{DatabaseAddress, Fault, StoreError};
+use crate::{DatabaseAddress, Fault, StoreError, classified::sqlite};
 
 /// Why the database cannot be used.
 #[derive(Clone, Debug, Error)]
@@ -89,11 +89,7 @@ const PASSING: &[&str] = &[
 ];
 
 /// Lists what SQLite says of a file that it cannot read.
-const NO_DATABASE: &[&str] = &[
-    "file is not a database",
-    "is malformed",
-    "malformed database",
-];
+const NO_DATABASE: &[&str] = &[sqlite::NO_DATABASE, "is malformed", "malformed database"];
 
 const ANOTHER_FILE: &str = "name another file, or restore a backup";
 
@@ -136,19 +132,20 @@ fn not_yet(text: String) -> StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(text) | StoreError::Disconnected(text) => not_yet(text),
             StoreError::Fault(Fault { text, .. })
                 if PASSING.iter().any(|words| text.contains(words)) =>
             {
                 not_yet(text)
             }
-            StoreError::Fault(Fault { text, .. })
+            // That of a reading is no fault any more.
+            StoreError::Fault(Fault { text, .. }) | StoreError::Unavailable(text)
                 if NO_DATABASE.iter().any(|words| text.contains(words)) =>
             {
                 Self::Final(format!(
                     "it is not a SQLite database, or it is damaged ({text}): {ANOTHER_FILE}"
                 ))
             }
+            StoreError::Unavailable(text) | StoreError::Disconnected(text) => not_yet(text),
             other => Self::Final(other.to_string()),
         }
     }

@@ -227,10 +227,13 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             if !is_open_on(file.as_ref(), file_of(pool)?.as_ref()) {
                 return Err(replaced());
             }
-            Ok(connection.end_write()?)
+            connection.end_write()?;
+            // Committing may copy what is there into the database.
+            check_wal(pool)
         })?;
         let mut lent = self.lent.take().ok_or_else(ended)?;
-        if let Err(error) = lent.connection().commit_write() {
+        let committed = lent.connection().commit_write();
+        if let Err(error) = committed.and_then(|()| check_wal(pool)) {
             return Err(self.give_back(lent, error));
         }
         self.lender.restore(lent.connection());
@@ -283,6 +286,11 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
 /// The SQLite file that lies where the pool's database should, if it is one.
 fn file_of(pool: Option<&Pool>) -> Result<Option<FileMark>, StoreError> {
     pool.map_or(Ok(None), Pool::file)
+}
+
+/// Looks whether the `-wal` of a SQLite file still holds what SQLite wrote there.
+fn check_wal(pool: Option<&Pool>) -> Result<(), StoreError> {
+    pool.map_or(Ok(()), Pool::check_wal)
 }
 
 fn ended() -> StoreError {

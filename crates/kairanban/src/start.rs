@@ -153,10 +153,14 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
     Ok(ran)
 }
 
-/// Returns the error for a migration that failed: whether a restart may help is the same question
-/// as at the start.
 fn failed(address: &DatabaseAddress, error: StoreError) -> ExitError {
-    let text = format!("cannot migrate {address}: {error}");
+    not_usable(format!("cannot migrate {address}: {error}"), error)
+}
+
+/// Returns the error for a step after the start that failed: whether a restart may help is the same
+/// question as at the start.
+#[must_use]
+pub fn not_usable(text: String, error: StoreError) -> ExitError {
     match StartError::from(error) {
         StartError::NotYet { .. } => ExitError::Failed(text),
         StartError::Final(_) => ExitError::Unusable(text),

@@ -23,6 +23,12 @@ use crate::{
     sql::{Number, REVISION_MAX},
 };
 
+/// How SQLite says that the pages of a file do not fit together.
+pub(crate) const MALFORMED: &str = "database disk image is malformed";
+
+/// How SQLite says that a file has another format.
+pub(crate) const NO_DATABASE: &str = "file is not a database";
+
 /// Runs a statement. Returns how many rows it touched.
 pub(crate) fn modify(
     connection: &mut SqliteConnection,
@@ -161,9 +167,9 @@ pub(crate) fn meaning(error: DieselError) -> StoreError {
         READ_ONLY_SQLITE => FaultKind::ReadOnly,
         FULL_SQLITE => FaultKind::Full,
         "disk I/O error"
-        | "database disk image is malformed"
+        | MALFORMED
         | "unable to open database file"
-        | "file is not a database"
+        | NO_DATABASE
         | "out of memory"
         | "large file support is disabled"
         | "bad parameter or other API misuse"

@@ -11,7 +11,7 @@ use super::permits::{Activity, PoolPermit};
 use crate::{
     DatabaseAddress, StoreError, Timeouts,
     connection::AnyConnection,
-    sqlite_files::{OpenFile, SqliteFiles},
+    sqlite_files::{OpenFile, SqliteFiles, soundness},
 };
 
 /// How the pool makes connections and recognizes bad ones.
@@ -79,7 +79,10 @@ impl Manager {
         let opened_at = Instant::now();
         let (mut connection, file) = match &self.files {
             Some(files) => {
-                let opened = files.open(|| AnyConnection::open(&self.address, self.timeouts))?;
+                let opened = files.open(
+                    || AnyConnection::open(&self.address, self.timeouts),
+                    soundness::check,
+                )?;
                 (opened.0, Some(opened.1))
             }
             None if self.pooled => {

@@ -12,7 +12,7 @@ use super::SqliteFiles;
 /// be. The layout is part of SQLite's file format.
 const SALT: u64 = 32;
 const COPIED: u64 = 96;
-const TO_COPY: u64 = 128;
+pub(super) const TO_COPY: u64 = 128;
 
 /// What the `-shm` says of copying.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,11 +78,11 @@ impl OverwriteWatch {
 }
 
 #[cfg(unix)]
-fn read_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
 #[cfg(not(unix))]
-fn read_at(_: &fs::File, _: &mut [u8], _: u64) -> io::Result<()> {
+pub(super) fn read_at(_: &fs::File, _: &mut [u8], _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

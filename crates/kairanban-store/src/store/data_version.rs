@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use diesel::{
-    QueryableByName, RunQueryDsl as _,
-    connection::SimpleConnection as _,
-    sql_types::{BigInt, Text},
+    QueryableByName, RunQueryDsl as _, connection::SimpleConnection as _, sql_types::BigInt,
 };
 use thiserror::Error;
 
@@ -17,7 +15,7 @@ use crate::{
     error::FaultKind,
     files, identity,
     sql::{DataVersionRow, Fixed},
-    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles},
+    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles, WalFate, soundness},
 };
 
 /// How long the `-shm` may be missing before the process ends: an operator may be about to put
@@ -48,11 +46,14 @@ impl Store {
         let Some(files) = self.pool.files() else {
             return Ok(None);
         };
-        let (mut connection, open) =
-            files.open(|| AnyConnection::open(&self.config.address, self.config.timeouts))?;
+        let (mut connection, open) = files.open(
+            || AnyConnection::open(&self.config.address, self.config.timeouts),
+            soundness::check,
+        )?;
         // After a crash the notes say that copying is under way.
         let _ = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
         let (shm, notes) = files.shm_file().unzip();
+        files.watch_wal(&open.mark);
         Ok(Some(DataVersion {
             watch: notes.map(|notes| OverwriteWatch::begin(files, notes)),
             shm,
@@ -73,12 +74,7 @@ impl Store {
             return Err(StoreError::Internal("it is empty".to_owned()));
         }
         let mut connection = AnyConnection::open(&self.config.address, self.config.timeouts)?;
-        let found: IntegrityRow = Fixed("PRAGMA integrity_check(1)")
-            .get_result(&mut connection)
-            .map_err(meaning)?;
-        if found.integrity_check != "ok" {
-            return Err(StoreError::Internal(found.integrity_check));
-        }
+        soundness::check_all(&mut connection)?;
         if identity::stored_epoch(&mut connection)
             .map_err(meaning)?
             .is_none()
@@ -110,12 +106,6 @@ fn passes(error: &StoreError) -> bool {
         StoreError::Fault(fault) => fault.kind != FaultKind::Other,
         error => matches!(error, StoreError::Unavailable(_)),
     }
-}
-
-#[derive(QueryableByName)]
-struct IntegrityRow {
-    #[diesel(sql_type = Text)]
-    integrity_check: String,
 }
 
 #[derive(QueryableByName)]
@@ -158,6 +148,10 @@ impl DataVersion {
                 "another file lies there now".to_owned(),
             )));
         }
+        // Before anything of it is copied into the database.
+        if let Err(error) = self.files.check_wal() {
+            return Err(self.end_without_wal(&error));
+        }
         // Before anything is written there, as by saving a -wal.
         if self.is_overwritten {
             return Err(self.check_overwritten());
@@ -196,7 +190,7 @@ impl DataVersion {
                     "the -wal or -shm was removed while it was in use, and what was written last \
                      could not be saved ({error}): check the database, or put a backup in its place"
                 ),
-                true,
+                WalFate::Copied,
             ),
             (Ok(()), None) => {
                 self.files.let_wal_go();
@@ -208,7 +202,7 @@ impl DataVersion {
             (Ok(()), Some(_)) => self.end(
                 "the -shm was removed while it was in use. All that was written is saved: start \
                  the server again",
-                true,
+                WalFate::Copied,
             ),
         }
     }
@@ -227,7 +221,7 @@ impl DataVersion {
                      not fit its -wal ({error}), which was moved aside. If you restored a backup, \
                      start the server again; otherwise put one in its place first"
                 ),
-                false,
+                WalFate::Aside,
             ),
             Ok(()) => {
                 self.files.reopen_all();
@@ -252,11 +246,40 @@ impl DataVersion {
         }
     }
 
-    fn end(&mut self, reason: &str, wal_fits: bool) -> FileWatchError {
+    /// Saves of a `-wal` that was overwritten what still stands there: what SQLite would copy of it
+    /// now is not what it wrote.
+    fn end_without_wal(&mut self, error: &StoreError) -> FileWatchError {
+        let pool = self.store.pool.clone();
+        // A write that goes on longer is not acknowledged.
+        let _lock = pool.write_lock(None);
+        self.files.give_up(&error.to_string(), WalFate::Left);
+        self.files.wait_for_end_of_copying();
+        if self.files.wal_has_what_counts() {
+            return self.end(
+                &format!(
+                    "{error} (cp, truncate?). What is still whole of it is kept; what was written \
+                     last may be lost: end every program that uses the database, and start the \
+                     server again"
+                ),
+                WalFate::Left,
+            );
+        }
+        self.end(
+            &format!(
+                "{error} (cp, truncate?), which was moved aside: the database is as SQLite last \
+                 copied into it, and what was written later is lost. End every program that uses \
+                 it, and start the server again, or put a backup in its place first, all its files \
+                 at once"
+            ),
+            WalFate::Aside,
+        )
+    }
+
+    fn end(&mut self, reason: &str, fate: WalFate) -> FileWatchError {
         let reason = format!("{}: {reason}", self.files.path().display());
-        self.files.give_up(&reason, wal_fits);
+        self.files.give_up(&reason, fate);
         // The last connection that is closed would copy the -wal into the database.
-        if !wal_fits {
+        if fate != WalFate::Copied {
             std::mem::forget(self.connection.take());
         }
         FileWatchError::Unusable(reason)

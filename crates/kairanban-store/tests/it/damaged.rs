@@ -21,12 +21,12 @@ fn found(foreign: &mut Foreign) -> Vec<String> {
 }
 
 /// What is named, whether it stops a server or not.
-fn damage(address: &DatabaseAddress) -> Vec<String> {
+pub(crate) fn damage(address: &DatabaseAddress) -> Vec<String> {
     let found = check(address, TIMEOUTS, &main(), false).expect("the database is there");
     [found.damage, found.warnings].concat()
 }
 
-fn stops_a_server(address: &DatabaseAddress) -> bool {
+pub(crate) fn stops_a_server(address: &DatabaseAddress) -> bool {
     let found = check(address, TIMEOUTS, &main(), false).expect("the database is there");
     !found.damage.is_empty()
 }
@@ -276,7 +276,7 @@ fn a_file_with_tables_that_lack_a_constraint_is_named() {
     assert!(said.contains("first DROP INDEX topics_board"), "{said}");
 }
 
-fn set_text(foreign: &mut Foreign, table: &str, text: &str, without: &str) {
+pub(crate) fn set_text(foreign: &mut Foreign, table: &str, text: &str, without: &str) {
     let text = text.replace('\'', "''");
     foreign.run(&format!(
         "PRAGMA writable_schema = ON; \

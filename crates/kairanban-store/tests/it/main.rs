@@ -29,6 +29,7 @@ mod replication;
 mod restored;
 mod roles;
 mod schema_names;
+mod spellings;
 mod sqlite;
 mod tokens;
 mod unlogged;

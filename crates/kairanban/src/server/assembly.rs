@@ -248,5 +248,5 @@ fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> ExitError {
         .address()
         .map(|address| address.to_string())
         .unwrap_or_default();
-    move |error| ExitError::Failed(format!("cannot use the database {address}: {error}"))
+    move |error| start::not_usable(format!("cannot use the database {address}: {error}"), error)
 }

@@ -6,6 +6,7 @@ mod backup;
 mod boards;
 mod files;
 mod unlogged;
+mod wal;
 
 use std::{
     fs,

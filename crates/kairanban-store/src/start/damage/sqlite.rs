@@ -1,13 +1,16 @@
 //! What a file lacks, compared with a new one in memory.
 
+mod table;
+mod tokens;
+
 use std::collections::BTreeMap;
 
-use diesel::{
-    prelude::*,
-    sql_query,
-    sql_types::{Nullable, Text},
-};
+use diesel::{prelude::*, sql_query, sql_types::Text};
 
+use self::{
+    table::TableParts,
+    tokens::{joined, tokens},
+};
 use super::Damage;
 use crate::{StoreError, connection::AnyConnection, migrate, needs::foreign_triggers_in_file_sql};
 
@@ -21,9 +24,6 @@ struct StoredObject {
     table_name: String,
     #[diesel(sql_type = Text)]
     statement: String,
-    /// The names of a table's columns, in lower case.
-    #[diesel(sql_type = Nullable<Text>)]
-    columns: Option<String>,
 }
 
 type StoredObjects = BTreeMap<(String, String), StoredObject>;
@@ -31,10 +31,17 @@ type StoredObjects = BTreeMap<(String, String), StoredObject>;
 pub(super) fn find(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let mut new = migrate::new_in_memory()?;
     let (wanted, found) = (objects(&mut new)?, objects(connection)?);
-    let mut damage: Vec<_> = wanted
-        .iter()
-        .flat_map(|(key, wanted)| compare(wanted, found.get(key)))
-        .collect();
+    let mut damage = Vec::new();
+    for (key, wanted) in &wanted {
+        damage.extend(match found.get(key) {
+            Some(found) if wanted.kind == "table" => {
+                let read = TableParts::read(&mut new, &wanted.name, &wanted.statement)?;
+                let found = TableParts::read(connection, &wanted.name, &found.statement)?;
+                missing_pieces(&wanted.name, &read, &found)
+            }
+            found => compare(wanted, found),
+        });
+    }
     damage.extend(foreign_triggers(connection)?);
     Ok(damage)
 }
@@ -62,9 +69,7 @@ fn foreign_triggers(connection: &mut AnyConnection) -> Result<Vec<Damage>, Store
 fn objects(connection: &mut AnyConnection) -> Result<StoredObjects, StoreError> {
     // SQLite compares names without case.
     let rows: Vec<StoredObject> = sql_query(
-        "SELECT type AS kind, name, lower(tbl_name) AS table_name, coalesce(sql, '') AS statement, \
-         (SELECT group_concat(' ' || lower(name) || ' ', '') \
-         FROM pragma_table_info(sqlite_schema.name) WHERE type = 'table') AS columns \
+        "SELECT type AS kind, name, lower(tbl_name) AS table_name, coalesce(sql, '') AS statement \
          FROM sqlite_schema WHERE type IN ('table', 'index', 'trigger') \
          AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '__diesel_schema_migrations'",
     )
@@ -89,43 +94,29 @@ fn compare(wanted: &StoredObject, found: Option<&StoredObject>) -> Vec<Damage> {
             ),
         }];
     };
-    match kind.as_str() {
-        "table" => {
-            let mut damage = missing_columns(wanted, found);
-            if damage.is_empty() {
-                damage = missing_pieces(wanted, found);
-            }
-            damage
-        }
-        _ if plain(&wanted.statement) != plain(&found.statement) => vec![Damage::by_hand(format!(
-            "the {kind} {name} of {table_name} is not kairanban's (first DROP {} {name})",
-            kind.to_uppercase()
-        ))],
-        _ => Vec::new(),
+    if plain(&wanted.statement) == plain(&found.statement) {
+        return Vec::new();
     }
-}
-
-fn missing_columns(wanted: &StoredObject, found: &StoredObject) -> Vec<Damage> {
-    let found = found.columns.as_deref().unwrap_or_default();
-    let columns = wanted.columns.as_deref().unwrap_or_default();
-    columns
-        .split_whitespace()
-        .filter(|column| !found.contains(&format!(" {column} ")))
-        .map(|column| Damage::lost("column", &format!("{}.{column}", wanted.name)))
-        .collect()
+    vec![Damage::by_hand(format!(
+        "the {kind} {name} of {table_name} is not kairanban's (first DROP {} {name})",
+        kind.to_uppercase()
+    ))]
 }
 
 /// A table may have more columns and constraints than ours, in another order.
-fn missing_pieces(wanted: &StoredObject, found: &StoredObject) -> Vec<Damage> {
-    let name = &wanted.name;
-    let found = pieces(&found.statement);
-    let keys: Vec<_> = found.iter().filter_map(|piece| key(piece)).collect();
-    let found: Vec<_> = found.iter().map(|piece| plain(piece)).collect();
-    pieces(&wanted.statement)
-        .iter()
-        .filter(|piece| !found.contains(&plain(piece)))
-        .map(|piece| Damage {
-            is_tolerable: key(piece).is_none_or(|key| keys.contains(&key)),
+fn missing_pieces(name: &str, wanted: &TableParts, found: &TableParts) -> Vec<Damage> {
+    let lost = wanted.columns.difference(&found.columns);
+    let lost: Vec<_> = lost
+        .map(|column| Damage::lost("column", &format!("{name}.{column}")))
+        .collect();
+    if !lost.is_empty() {
+        return lost;
+    }
+    let pieces = wanted.pieces.iter();
+    pieces
+        .filter(|(piece, _)| !found.pieces.contains_key(*piece))
+        .map(|(piece, is_needed)| Damage {
+            is_tolerable: !is_needed,
             ..Damage::by_hand(format!(
                 "the table {name} lacks `{piece:.80}` (copy its rows into a new table with that, see \
                  https://sqlite.org/lang_altertable.html#otheralter)"
@@ -134,56 +125,9 @@ fn missing_pieces(wanted: &StoredObject, found: &StoredObject) -> Vec<Damage> {
         .collect()
 }
 
-/// Returns what a column or a constraint keeps unique.
-fn key(piece: &str) -> Option<String> {
-    let all = plain(piece);
-    ["primarykey", "unique"].into_iter().find_map(|word| {
-        if all.starts_with(word) {
-            return Some(all.clone());
-        }
-        let column = piece.split_whitespace().next()?;
-        all.contains(word)
-            .then(|| plain(&format!("{column} {word}")))
-    })
-}
-
-/// Returns the columns and constraints of a statement that makes a table, without comments, and
-/// what follows them.
-fn pieces(statement: &str) -> Vec<String> {
-    let (mut pieces, mut depth, mut is_text) = (vec![String::new()], 0, false);
-    let lines = statement.lines().map(|line| line.split("--").next());
-    let text = lines.flatten().collect::<Vec<_>>().join(" ");
-    for char in text.chars() {
-        is_text ^= char == '\'';
-        match char {
-            '(' if !is_text => depth += 1,
-            ')' if !is_text => depth -= 1,
-            _ => {}
-        }
-        let is_end = !is_text
-            && match char {
-                ',' => depth == 1,
-                '(' => depth == 1 && pieces.len() == 1,
-                ')' => depth == 0,
-                _ => false,
-            };
-        match pieces.last_mut() {
-            Some(piece) if !is_end => piece.push(char),
-            _ => pieces.push(String::new()),
-        }
-    }
-    let words = |piece: &String| piece.split_whitespace().collect::<Vec<_>>().join(" ");
-    let pieces = pieces.iter().skip(1).map(words);
-    pieces.filter(|piece| !piece.is_empty()).collect()
-}
-
-/// Returns a statement without what renaming a table or a column may have changed in it.
+/// Returns a statement without what is only written otherwise.
 fn plain(statement: &str) -> String {
-    statement
-        .chars()
-        .filter(|c| !c.is_whitespace() && *c != '"')
-        .flat_map(char::to_lowercase)
-        .collect()
+    joined(&tokens(statement))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn post_soon(node: &Node, comment: &str) {
 
 /// Lets the server see what SQLite wrote: it looks ten times a second, and what is written past
 /// SQLite between the same two looks counts as SQLite's.
-fn after_a_look() {
+pub(super) fn after_a_look() {
     std::thread::park_timeout(Duration::from_secs(1));
 }
 
@@ -53,7 +53,7 @@ fn what_a_removed_wal_held_is_saved_and_the_server_goes_on() {
 }
 
 /// Waits for the end of the process, which says what to do. Returns what it said.
-fn ends(node: &mut Node, said: &str) {
+pub(super) fn ends(node: &mut Node, said: &str) {
     let (took, code) = node.end(NOTICED_MAX);
     assert_eq!(code, Some(1), "after {took:?}");
     let log = fs::read_to_string(node.data().join("log")).expect("a log");
@@ -61,7 +61,7 @@ fn ends(node: &mut Node, said: &str) {
 }
 
 /// Starts a server whose log is in its data folder.
-fn logging() -> Node {
+pub(super) fn logging() -> Node {
     let mut node = Node::start(Database::sqlite());
     node.terminate();
     node.end(Duration::from_secs(15));

@@ -220,6 +220,66 @@ fn a_trigger_of_others_on_our_own_tables_of_a_file_is_named_with_the_command() {
     Node::start(database).post("as before");
 }
 
+/// Writes over the page on which the table begins.
+fn break_first_page_of(database: &Database, table: &str) {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    database.sql("PRAGMA wal_checkpoint(TRUNCATE);");
+    let place = database.sql(&format!(
+        "SELECT (rootpage - 1) * page_size FROM sqlite_schema, pragma_page_size \
+         WHERE name = '{table}';"
+    ));
+    let place = place.trim().parse().expect("a place");
+    let file = std::fs::File::options().write(true).open(database.file());
+    let mut file = file.expect("a file");
+    file.seek(SeekFrom::Start(place)).expect("found");
+    file.write_all(&[0xff; 64]).expect("written");
+}
+
+#[test]
+fn a_file_whose_pages_do_not_fit_together_is_refused() {
+    // The last is read by none of the steps of a start.
+    for table in ["boards", "topics", "identity", "deleted_topics"] {
+        let database = Database::sqlite();
+        migrate(&database);
+        break_first_page_of(&database, table);
+        refused(&database.url(), &["malformed", "restore a backup"]);
+    }
+}
+
+/// They may be what other programs wrote, and a server can do with them.
+#[test]
+fn values_that_the_schema_does_not_take_are_no_damage() {
+    let database = Database::sqlite();
+    migrate(&database);
+    database.sql(
+        "PRAGMA ignore_check_constraints = ON;
+         INSERT INTO topics (comment, created_at) VALUES ('as it is', '2024-02-30 00:00:00');",
+    );
+    assert!(database.sql("PRAGMA quick_check;").contains("CHECK"));
+    Node::start(database).post("beside it");
+}
+
+#[test]
+fn readiness_knows_of_a_damage_that_a_reader_meets() {
+    let node = Node::start(Database::sqlite());
+    node.post("before");
+    // Its tree is that of an index.
+    node.database.sql(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema
+             WHERE name = 'topics_live') WHERE name = 'topics';
+         PRAGMA schema_version = 4242;",
+    );
+    let long = std::time::Duration::from_secs(10);
+    let began = std::time::Instant::now();
+    while node.get("/api/v1/boards/main/topics?q=before").status == 200 {
+        assert!(began.elapsed() < long, "it is still read");
+    }
+    node.wait_for_readiness(long, |(status, _, reasons)| {
+        *status == 503 && reasons.contains("malformed") && reasons.contains("restore a backup")
+    });
+}
+
 crate::on_both!(
     what_was_written_past_a_trigger_is_shown_to_a_reader_who_comes_back,
     rows_of_the_identity_that_are_gone_are_made_again,

@@ -1,0 +1,68 @@
+//! Whether the pages of a SQLite file fit together.
+
+use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types::Text};
+
+use crate::{
+    StoreError,
+    classified::sqlite::{MALFORMED, meaning},
+    connection::AnyConnection,
+    error::FaultKind,
+    sql::Number,
+};
+
+/// The largest file that is read from end to end before it is used: that takes about a second. Of a
+/// larger one, damage shows when it is met.
+const BYTES_MAX: i64 = 256 << 20;
+
+/// Lists what SQLite says of a file that is sound: of one in which nothing is wrong, or pages are
+/// unused, or values are such as the schema does not take, or a virtual table of the owner's says
+/// something of itself; and its headings.
+const HARMLESS: &[&str] = &[
+    "*** in database",
+    "never used",
+    " value in ",
+    "CHECK constraint failed",
+    "inverted index",
+];
+
+#[derive(QueryableByName)]
+struct Finding {
+    #[diesel(sql_type = Text)]
+    found: String,
+}
+
+/// Checks a file before it is used, unless it is large.
+pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let size = sql_query(
+        "SELECT page_count * page_size AS number FROM pragma_page_count, pragma_page_size",
+    );
+    let size: Number = size.get_result(connection).map_err(meaning)?;
+    if size.number.is_some_and(|bytes| bytes > BYTES_MAX) {
+        tracing::info!("the database is large: it is not read from end to end at the start");
+        return Ok(());
+    }
+    refuse_findings(connection, "quick_check")
+}
+
+/// Checks a file, of whatever size, with its indexes.
+pub(crate) fn check_all(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    refuse_findings(connection, "integrity_check")
+}
+
+fn refuse_findings(connection: &mut AnyConnection, pragma: &str) -> Result<(), StoreError> {
+    let found: Vec<Finding> = sql_query(format!("SELECT {pragma} AS found FROM pragma_{pragma}"))
+        .load(connection)
+        .map_err(meaning)?;
+    let mut lines = found.iter().flat_map(|finding| finding.found.lines());
+    match lines.find(|line| !is_harmless(line)) {
+        None => Ok(()),
+        Some(line) => Err(StoreError::fault(
+            FaultKind::Other,
+            format!("{MALFORMED}: {line}"),
+        )),
+    }
+}
+
+fn is_harmless(line: &str) -> bool {
+    line == "ok" || HARMLESS.iter().any(|words| line.contains(words))
+}

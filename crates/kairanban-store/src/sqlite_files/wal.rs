@@ -1,0 +1,189 @@
+//! Whether the `-wal` of a database in use holds what SQLite wrote there.
+//!
+//! The `-shm` has an index of the `-wal`: how many of its frames count, their salt, and the
+//! checksum of the last one. SQLite changes the index after a frame is written, and before it
+//! writes from the first frame again. So what does not fit the index was written, or cut off, by
+//! something else, and SQLite, which trusts the index, would read and copy whatever stands there.
+
+use std::{
+    fs,
+    io::{self, Read as _, Seek as _},
+};
+
+use super::overwritten::read_at;
+
+/// Bytes of the `-wal` before the first frame, and of a frame before its page.
+const HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+
+/// How often the index is read again that SQLite changes meanwhile.
+const TRIES_MAX: usize = 8;
+
+/// What the `-shm` says of the `-wal`. The layout is part of SQLite's file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WalIndex {
+    salt: [u8; 8],
+    page_size: usize,
+    /// How many frames count.
+    frames: u32,
+    /// Of the last of them.
+    checksum: [u8; 8],
+}
+
+impl WalIndex {
+    /// Reads the index; `None` while SQLite writes it, or before it is made.
+    fn read(shm: &fs::File) -> io::Result<Option<Self>> {
+        const COPY: usize = 48;
+        let mut bytes = [0; 2 * COPY];
+        read_at(shm, &mut bytes, 0)?;
+        let (one, other) = bytes.split_at(COPY);
+        let is_made = one[12] != 0;
+        if one != other || !is_made {
+            return Ok(None);
+        }
+        let [frames, first, second] = [16, 24, 28].map(|at| native(one, at));
+        let checksum = (u64::from(first) << 32) | u64::from(second);
+        // 1 stands for 65536, which has no room.
+        let page_size = match u16::from_ne_bytes([one[14], one[15]]) {
+            1 => 65_536,
+            size => usize::from(size),
+        };
+        Ok(Some(Self {
+            salt: part(one, 32),
+            page_size,
+            frames,
+            checksum: checksum.to_be_bytes(),
+        }))
+    }
+
+    /// Returns whether the last frame, and the header, are in the `-wal` as SQLite wrote them.
+    fn is_of(&self, wal: &fs::File) -> io::Result<bool> {
+        let Some(before) = self.frames.checked_sub(1) else {
+            return Ok(true);
+        };
+        let (mut header, mut frame) = ([0; HEADER], [0; FRAME_HEADER]);
+        let size = (FRAME_HEADER + self.page_size) as u64;
+        let place = HEADER as u64 + u64::from(before) * size;
+        let read = read_at(wal, &mut header, 0).and_then(|()| read_at(wal, &mut frame, place));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => {
+                read?;
+                Ok(header[16..24] == self.salt
+                    && frame[8..16] == self.salt
+                    && frame[16..24] == self.checksum)
+            }
+        }
+    }
+}
+
+/// What a look at the `-wal` finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WalFound {
+    /// What SQLite wrote, up to there; `None` if it is writing at this moment.
+    Fits(Option<WalIndex>),
+    /// Something else wrote the `-wal` or the `-shm`.
+    Overwritten,
+}
+
+/// Looks whether the `-wal` holds what SQLite wrote, also what it had written at an earlier look.
+pub(crate) fn look(
+    wal: &fs::File,
+    shm: &fs::File,
+    earlier: Option<&WalIndex>,
+) -> io::Result<WalFound> {
+    for _ in 0..TRIES_MAX {
+        let Some(index) = WalIndex::read(shm)? else {
+            continue;
+        };
+        let earlier = earlier.filter(|earlier| earlier.salt == index.salt);
+        let is_set_back = earlier.is_some_and(|earlier| earlier.frames > index.frames);
+        let had = earlier.filter(|earlier| earlier.frames < index.frames);
+        let fits = !is_set_back
+            && index.is_of(wal)?
+            && had.map_or(Ok(true), |earlier| earlier.is_of(wal))?;
+        if fits {
+            return Ok(WalFound::Fits(Some(index)));
+        }
+        // SQLite may have begun with the first frame again between the two readings.
+        if WalIndex::read(shm)? == Some(index) {
+            return Ok(WalFound::Overwritten);
+        }
+    }
+    Ok(WalFound::Fits(None))
+}
+
+/// Returns whether SQLite would find all that counts in the `-wal`: at least what it began to copy,
+/// or what was there at an `earlier` look. Reading an older one into the database would mix two
+/// states of it.
+pub(crate) fn has_what_counts(
+    wal: &fs::File,
+    shm: &fs::File,
+    earlier: Option<&WalIndex>,
+) -> io::Result<bool> {
+    let mut copied = [0; 4];
+    read_at(shm, &mut copied, super::overwritten::TO_COPY)?;
+    if let Some(index) = WalIndex::read(shm)? {
+        let whole = whole_frames(wal, &index)?;
+        if whole > 0 && whole >= u32::from_ne_bytes(copied) {
+            return Ok(true);
+        }
+    }
+    // The -shm may be what was overwritten.
+    earlier.map_or(Ok(false), |earlier| {
+        Ok(earlier.frames > 0 && whole_frames(wal, earlier)? >= earlier.frames)
+    })
+}
+
+/// Counts the frames from the first on that have the right salt and checksum, up to the last that
+/// ends a transaction.
+fn whole_frames(wal: &fs::File, index: &WalIndex) -> io::Result<u32> {
+    let mut file = io::BufReader::new(wal);
+    file.rewind()?;
+    let mut header = [0; HEADER];
+    if file.read_exact(&mut header).is_err() || header[16..24] != index.salt {
+        return Ok(0);
+    }
+    let is_big = header[3] & 1 == 1;
+    let mut sum = checksum([0, 0], &header[..24], is_big);
+    let (mut frame, mut whole) = (vec![0; FRAME_HEADER + index.page_size], 0);
+    for number in 1.. {
+        if file.read_exact(&mut frame).is_err() {
+            break;
+        }
+        let (head, page) = frame.split_at(FRAME_HEADER);
+        sum = checksum(checksum(sum, &head[..8], is_big), page, is_big);
+        let sums = sum.map(u32::to_be_bytes).concat();
+        if head[8..16] != index.salt || head[16..24] != sums {
+            break;
+        }
+        let ends_transaction = head[4..8] != [0; 4];
+        if ends_transaction {
+            whole = number;
+        }
+    }
+    Ok(whole)
+}
+
+/// Goes on with the checksum of SQLite's file format.
+fn checksum([mut first, mut second]: [u32; 2], bytes: &[u8], is_big: bool) -> [u32; 2] {
+    for pair in bytes.chunks_exact(8) {
+        let [one, other] = [0, 4].map(|at| part(pair, at)).map(if is_big {
+            u32::from_be_bytes
+        } else {
+            u32::from_le_bytes
+        });
+        first = first.wrapping_add(one).wrapping_add(second);
+        second = second.wrapping_add(other).wrapping_add(first);
+    }
+    [first, second]
+}
+
+fn native(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(part(bytes, at))
+}
+
+/// Returns the bytes at a place; none of the callers asks beyond the end.
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    std::array::from_fn(|n| bytes.get(at + n).copied().unwrap_or_default())
+}
