@@ -1,5 +1,6 @@
 //! A board over a WebSocket.
 
+mod announced;
 pub(crate) mod frames;
 
 use std::{
