@@ -1,5 +1,6 @@
 //! A board over a WebSocket: the lines of `ndjson` as frames, and posting on the same connection.
 
+mod handshake;
 mod inbound;
 
 use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
@@ -86,6 +87,7 @@ pub async fn get_board_socket(
             });
         }
     };
+    handshake::check(&request)?;
     let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
     let client = ClientAddress::of(&request, &state.trusted_proxies);
     let watch = SocketWatch::default();
