@@ -79,7 +79,7 @@ pub enum ApiError {
     #[error("too many searches are running; try again in a second")]
     SearchesBusy,
     /// The client has too many connections open.
-    #[error("too many open connections from your address; close some of them")]
+    #[error("too many open connections from your address (limits.connections_per_client_max)")]
     TooManyConnections,
     /// All connections are taken, by all clients.
     #[error("the server has no room for more connections; try again in a few seconds")]
