@@ -79,7 +79,7 @@ pub enum ApiError {
     #[error("too many searches are running; try again in a second")]
     SearchesBusy,
     /// The client has too many connections open.
-    #[error("too many open connections from your address; close some of them")]
+    #[error("too many open connections from your address (limits.connections_per_client_max)")]
     TooManyConnections,
     /// All connections are taken, by all clients.
     #[error("the server has no room for more connections; try again in a few seconds")]
@@ -90,6 +90,9 @@ pub enum ApiError {
          server.public_url, as in \"https://board.example\", or add it to server.hosts"
     )]
     Misdirected,
+    /// Only a WebSocket is at this address.
+    #[error("this is a WebSocket: ask by HTTP/1.1, Upgrade: websocket, Sec-WebSocket-Version: 13")]
+    UpgradeRequired,
     /// The request cannot be read.
     #[error("{detail}")]
     BadRequest {
@@ -280,6 +283,7 @@ impl ApiError {
             Self::TooMany { .. } | Self::TooManyConnections => "too_many",
             Self::SearchesBusy | Self::NoRoom => "busy",
             Self::Misdirected => "misdirected",
+            Self::UpgradeRequired => "upgrade_required",
             Self::BadRequest { .. } => "unreadable",
             Self::Invalid(_) => "invalid",
             Self::KeyReused(_) => "key_reused",
@@ -351,6 +355,7 @@ impl ResponseError for ApiError {
             Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::KeyReused(_) | Self::Refused(_) | Self::UnknownKey(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
@@ -384,6 +389,12 @@ impl ResponseError for ApiError {
                 response
                     .insert_header((header::ACCEPT, *accept))
                     .insert_header((header::ACCEPT_ENCODING, "identity"));
+            }
+            Self::UpgradeRequired => {
+                let version = (header::SEC_WEBSOCKET_VERSION, "13");
+                response
+                    .insert_header((header::UPGRADE, "websocket"))
+                    .insert_header(version);
             }
             // What is left of the body must not be taken for the next request.
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),

@@ -45,6 +45,8 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     headers
         .get_all(X_FORWARDED_FOR)
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        // Empty elements of lists count for nothing (RFC 9110, section 5.6.1).
+        .filter(|entry| !entry.trim_ascii().is_empty())
         .map(|entry| address(std::str::from_utf8(entry).ok()?.trim()))
         .collect()
 }
@@ -103,6 +105,9 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1"),
             ("[2001:db8::1]:4711", "2001:db8::1"),
             ("6.6.6.6, 198.51.100.1:80, 10.0.0.2:1", "198.51.100.1"),
+            ("6.6.6.6, 198.51.100.1,", "198.51.100.1"),
+            (",198.51.100.1 ,\t, 10.0.0.2 , ", "198.51.100.1"),
+            (" , ", "10.0.0.1"),
         ] {
             assert_eq!(found("10.0.0.1", text), expected, "{text}");
         }

@@ -5,5 +5,6 @@ pub mod file_limit;
 pub mod half_close;
 pub mod hijack;
 pub mod listener;
+mod one_at_a_time;
 pub mod request_clock;
 mod split_body;

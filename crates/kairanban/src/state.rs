@@ -177,7 +177,12 @@ impl AppState {
             readiness,
             body_bytes_max: config.limits.body_bytes_max,
             body_wait: config.limits.body_wait,
-            trusted_proxies: config.limits.trusted_proxies.clone(),
+            trusted_proxies: config
+                .limits
+                .trusted_proxies
+                .iter()
+                .map(|network| (*network).into())
+                .collect(),
         }))
     }
 }

@@ -63,8 +63,8 @@ impl WalIndex {
         };
         let (mut header, mut frame) = ([0; HEADER], [0; FRAME_HEADER]);
         let size = (FRAME_HEADER + self.page_size) as u64;
-        let place = HEADER as u64 + u64::from(before) * size;
-        let read = read_at(wal, &mut header, 0).and_then(|()| read_at(wal, &mut frame, place));
+        let offset = HEADER as u64 + u64::from(before) * size;
+        let read = read_at(wal, &mut header, 0).and_then(|()| read_at(wal, &mut frame, offset));
         match read {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             read => {
@@ -183,7 +183,7 @@ fn native(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(part(bytes, at))
 }
 
-/// Returns the bytes at a place; none of the callers asks beyond the end.
+/// Returns the bytes at an offset; none of the callers asks beyond the end.
 fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|n| bytes.get(at + n).copied().unwrap_or_default())
 }

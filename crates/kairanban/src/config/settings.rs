@@ -1,9 +1,15 @@
 //! Every key, with its type. What each means stands in `config/default.toml`.
 
-use std::{fmt, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZero,
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::durations::{as_written, millis, positive_millis, positive_seconds, seconds};
 
@@ -29,6 +35,34 @@ impl From<String> for SecretText {
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
+    }
+}
+
+/// A network, as in `10.0.0.0/8`, or the address of one host.
+#[derive(Clone, Copy)]
+pub struct Network(IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let host = text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or(host).map(Self).map_err(|_| {
+            D::Error::custom(format!(
+                "{text:?} is no network, as in \"10.0.0.0/8\", and no address"
+            ))
+        })
+    }
+}
+
+impl From<Network> for IpNet {
+    fn from(network: Network) -> Self {
+        network.0
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -356,6 +390,6 @@ sections! {
         /// Open connections of one address.
         connections_per_client_max: NonZero<usize>,
         /// Proxies whose forwarding headers are believed.
-        trusted_proxies: Vec<IpNet>,
+        trusted_proxies: Vec<Network>,
     }
 }

@@ -92,10 +92,16 @@ fn stronger_layers_win() {
     );
     let config = load(
         &Overrides::default(),
-        &[("KAIRANBAN_LIMITS__TRUSTED_PROXIES", "10.0.0.0/8,::1/128")],
+        &[(
+            "KAIRANBAN_LIMITS__TRUSTED_PROXIES",
+            "10.0.0.0/8,::1/128,192.0.2.1,::2",
+        )],
     )
     .expect("valid");
-    assert_eq!(config.limits.trusted_proxies.len(), 2);
+    assert_eq!(
+        format!("{:?}", config.limits.trusted_proxies),
+        "[10.0.0.0/8, ::1/128, 192.0.2.1/32, ::2/128]"
+    );
 }
 
 #[test]
@@ -107,6 +113,7 @@ fn mistakes_are_named() {
         error(&[("KAIRANBAN_LIMITS__STREAM_MAX", "1")])
             .contains("did you mean KAIRANBAN_LIMITS__STREAMS_MAX?")
     );
+    assert!(error(&[("KAIRANBAN_LIMITS__TRUSTED_PROXIES", "10.0.0.0/99")]).contains("10.0.0.0/8"));
     assert!(error(&[("KAIRANBAN_BOARD__DEFAULT", "Main")]).contains("board.default"));
     assert!(error(&[("KAIRANBAN_BOARD__TOPICS_MAX", "0")]).contains("topics_max"));
     assert!(error(&[("KAIRANBAN_STREAM__RETRY_MIN_MS", "9999")]).contains("stream.retry_min_ms"));

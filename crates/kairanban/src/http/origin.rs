@@ -8,7 +8,7 @@ use actix_web::{
     Error, ResponseError as _,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    http::{header, uri::Authority},
     middleware::Next,
     web::Data,
 };
@@ -79,25 +79,36 @@ pub async fn known_hosts_only(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    if is_for_us(&request) {
+    let Err(refused) = check_host(&request) else {
         return Ok(next.call(request).await?.map_into_left_body());
-    }
+    };
     // An answer, not an `Err`: that would pass by the middleware outside of this one.
     Ok(request
-        .into_response(ApiError::Misdirected.error_response())
+        .into_response(refused.error_response())
         .map_into_right_body())
 }
 
-fn is_for_us(request: &ServiceRequest) -> bool {
-    let Some(host) = request.headers().get(header::HOST) else {
-        // A browser always sends one.
-        return true;
+/// Checks the host of a request, and that of its target if it has one. A browser always sends one.
+fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
+    let Some(state) = request.app_data::<Data<AppState>>() else {
+        return Ok(());
     };
-    let site = request
-        .app_data::<Data<AppState>>()
-        .map(|state| &state.site);
-    PROBES.contains(&request.path())
-        || host
-            .to_str()
-            .is_ok_and(|host| site.is_some_and(|site| site.answers_to(host)))
+    if PROBES.contains(&request.path()) {
+        return Ok(());
+    }
+    let host = request.headers().get(header::HOST);
+    let host = host.map(|host| host.to_str().unwrap_or_default());
+    let target = request.uri().authority().map(Authority::as_str);
+    for name in host.into_iter().chain(target) {
+        match state.site.answers_to(name) {
+            Some(true) => {}
+            Some(false) => return Err(ApiError::Misdirected),
+            None => {
+                return Err(ApiError::bad_request(
+                    "this is no host, or no port behind it",
+                ));
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,12 @@
 //! A board over a WebSocket: the lines of `ndjson` as frames, and posting on the same connection.
 
+mod handshake;
+mod inbound;
+
 use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError as _, rt,
+    FromRequest as _, HttpRequest, HttpResponse, ResponseError as _, dev, rt,
     web::{Data, Path, Payload, Query},
 };
 use actix_ws::{
@@ -14,7 +17,12 @@ use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use kairanban_core::{BoardName, IdempotencyKey, IdempotencyKeyError};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+
+use inbound::{Inbound, SocketWatch};
 
 use crate::{
     auth::Caller,
@@ -79,10 +87,15 @@ pub async fn get_board_socket(
             });
         }
     };
+    handshake::check(&request)?;
     let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
     let client = ClientAddress::of(&request, &state.trusted_proxies);
+    let watch = SocketWatch::default();
+    let payload = watched(&request, payload, &state, watch.clone()).await;
     let bad_request = |error: actix_web::Error| ApiError::bad_request(error.to_string());
-    let (response, session, messages) = actix_ws::handle(&request, payload).map_err(bad_request)?;
+    let (response, session, messages) = payload
+        .and_then(|payload| actix_ws::handle(&request, payload))
+        .map_err(bad_request)?;
     if let Some(connection) = request.conn_data::<ConnectionPermit>() {
         connection.leave();
     }
@@ -103,6 +116,7 @@ pub async fn get_board_socket(
         Socket {
             session,
             messages,
+            watch,
             stream,
             post_handler,
             heartbeat,
@@ -111,6 +125,23 @@ pub async fn get_board_socket(
         .run(),
     );
     Ok(response)
+}
+
+/// Watches over the frames that a client sends.
+async fn watched(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    watch: SocketWatch,
+) -> Result<Payload, actix_web::Error> {
+    let client = ClientAddress::of(request, &state.trusted_proxies);
+    let (payload, reads) = (payload.into_inner(), Arc::clone(&state.reads));
+    let inbound = Inbound::new(payload, watch, state.body_bytes_max, reads, client);
+    let mut payload: dev::Payload = dev::Payload::Stream {
+        payload: Box::pin(inbound),
+    };
+    // The library takes no other kind, and this is how one is made.
+    Payload::from_request(request, &mut payload).await
 }
 
 /// Answers the messages of a socket, each of which creates a topic.
@@ -125,6 +156,7 @@ struct PostHandler {
 struct Socket {
     session: Session,
     messages: AggregatedMessageStream,
+    watch: SocketWatch,
     stream: ChunkReceiver<BoardStream>,
     post_handler: PostHandler,
     heartbeat: Duration,
@@ -137,10 +169,8 @@ enum SocketEnd {
     Client(Option<CloseReason>),
     /// The stream ended, by a planned end of the server or of the board.
     Server(CloseCode),
-    /// The client sent what is no message, or nothing for long.
-    Fault(CloseCode),
-    /// This many messages of the client in a row were refused.
-    Rubbish(usize),
+    /// The client sent what is refused, or nothing for long.
+    Fault(CloseReason),
 }
 
 /// The answer to a message, and whether the client is to blame for its refusal.
@@ -156,13 +186,8 @@ impl Socket {
         }
         let reason = match end {
             SocketEnd::Client(reason) => reason,
-            SocketEnd::Server(code) | SocketEnd::Fault(code) => Some(code.into()),
-            SocketEnd::Rubbish(refused) => Some(CloseReason {
-                code: CloseCode::Policy,
-                description: Some(format!(
-                    "{refused} messages in a row were refused (limits.bad_messages_max)"
-                )),
-            }),
+            SocketEnd::Server(code) => Some(code.into()),
+            SocketEnd::Fault(reason) => Some(reason),
         };
         // The client may be gone already.
         let _ = self.session.close(reason).await;
@@ -185,7 +210,7 @@ impl Socket {
                     refused = if is_bad { refused + 1 } else { 0 };
                     let sent = frames(&mut self.session, &answer).await;
                     if refused >= self.post_handler.state.bad_messages_max {
-                        return SocketEnd::Rubbish(refused);
+                        return SocketEnd::Fault(too_much_rubbish(refused));
                     }
                     sent
                 }
@@ -197,23 +222,34 @@ impl Socket {
                             asked = Some(Box::pin(self.post_handler.clone().answer(text.to_string())));
                             Ok(())
                         }
-                        Some(Ok(AggregatedMessage::Ping(bytes))) => self.session.pong(&bytes).await,
-                        Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
-                        Some(Ok(AggregatedMessage::Binary(_))) => {
-                            return SocketEnd::Fault(CloseCode::Unsupported);
+                        // Nothing else would let others have their turn, however many come.
+                        Some(Ok(AggregatedMessage::Ping(bytes))) => {
+                            yield_now().await;
+                            self.session.pong(&bytes).await
                         }
-                        Some(Err(error)) => return SocketEnd::Fault(close_code(&error)),
+                        Some(Ok(AggregatedMessage::Pong(_))) => {
+                            yield_now().await;
+                            Ok(())
+                        }
+                        Some(Ok(AggregatedMessage::Binary(_))) => {
+                            return SocketEnd::Fault(CloseCode::Unsupported.into());
+                        }
+                        Some(Err(error)) => return SocketEnd::Fault(close_code(&error).into()),
                         Some(Ok(AggregatedMessage::Close(reason))) => {
                             return SocketEnd::Client(reason);
                         }
-                        None => return SocketEnd::Client(None),
+                        None => return self.watch.refusal().map_or(
+                            SocketEnd::Client(None),
+                            SocketEnd::Fault,
+                        ),
                     }
                 }
                 () = sleep_until(ping_at) => {
                     if heard_at.elapsed() > self.heartbeat * SILENT_ROUNDS {
-                        return SocketEnd::Fault(CloseCode::Policy);
+                        return SocketEnd::Fault(CloseCode::Policy.into());
                     }
                     ping_at = Instant::now() + self.heartbeat;
+                    self.watch.pinged();
                     self.session.ping(b"").await
                 }
             };
@@ -221,6 +257,15 @@ impl Socket {
                 return SocketEnd::Client(None);
             }
         }
+    }
+}
+
+fn too_much_rubbish(refused: usize) -> CloseReason {
+    CloseReason {
+        code: CloseCode::Policy,
+        description: Some(format!(
+            "{refused} messages in a row were refused (limits.bad_messages_max)"
+        )),
     }
 }
 
@@ -234,9 +279,7 @@ fn close_code(error: &ProtocolError) -> CloseCode {
         ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
             CloseCode::Invalid
         }
-        // Fragments that are too long together; also a connection that was lost, to which nothing
-        // can be sent.
-        ProtocolError::Overflow | ProtocolError::Io(_) => CloseCode::Size,
+        ProtocolError::Overflow => CloseCode::Size,
         _ => CloseCode::Protocol,
     }
 }

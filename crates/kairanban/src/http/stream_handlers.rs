@@ -214,11 +214,10 @@ fn head(format: StreamFormat, gzip: bool) -> HttpResponseBuilder {
     head.content_type(format.media_type())
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((header::VARY, "Accept, Accept-Encoding"))
-        .insert_header((
-            header::CONTENT_ENCODING,
-            if gzip { "gzip" } else { "identity" },
-        ))
         // nginx would hold events back until a buffer is full.
         .insert_header(("X-Accel-Buffering", "no"));
+    if gzip {
+        head.insert_header((header::CONTENT_ENCODING, "gzip"));
+    }
     head
 }

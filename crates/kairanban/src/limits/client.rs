@@ -123,8 +123,8 @@ mod tests {
             "198.51.100.1"
         );
         assert_eq!(find("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(find("10.0.0.1", &[""]), "10.0.0.1");
         for unreadable in [
-            "",
             "unknown",
             "198.51.100.1, unknown",
             "fe80::1%eth0",

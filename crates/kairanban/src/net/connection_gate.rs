@@ -44,7 +44,11 @@ impl ConnectionGate {
                 limits.connections_kept - kept,
                 usize::MAX,
             ),
-            trusted: limits.trusted_proxies.clone().into(),
+            trusted: limits
+                .trusted_proxies
+                .iter()
+                .map(|network| (*network).into())
+                .collect(),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::{
     cell::Cell,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -19,7 +19,7 @@ use actix_web::{
     body::MessageBody,
     dev::{Payload, ServiceRequest, ServiceResponse},
     error::PayloadError,
-    http::{StatusCode, header},
+    http::StatusCode,
     middleware::Next,
 };
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     half_close::{EndMeaning, HalfClose},
+    one_at_a_time::{Body, OneAtATime},
     split_body::SplitBody,
 };
 
@@ -72,6 +73,7 @@ pub struct RequestClock(Rc<ClockState>);
 struct ClockState {
     limits: TimeLimits,
     phase: Cell<Phase>,
+    requests: OneAtATime,
     half_close: HalfClose,
     /// Whether all of the body that has arrived is read, or nothing reads it.
     body_is_used_up: Cell<bool>,
@@ -82,8 +84,10 @@ struct ClockState {
 enum Phase {
     /// The rest of a head.
     Head(Instant),
-    /// The rest of a body; the answer to it may have gone out already.
+    /// The rest of a body.
     Body(Instant),
+    /// The rest of a body that is answered already.
+    Rest(Instant),
     /// This server. The system disconnects a client that does not take what is sent
     /// (`stream.stall_s`).
     Answer,
@@ -119,9 +123,20 @@ impl RequestClock {
         Self(Rc::new(ClockState {
             limits,
             phase: Cell::new(Phase::Head(Instant::now() + limits.head)),
+            requests: OneAtATime::default(),
             half_close: HalfClose::default(),
             body_is_used_up: Cell::new(false),
         }))
+    }
+
+    /// Returns what actix may read, and whether that is anything now.
+    pub fn requests(&self) -> (&OneAtATime, bool) {
+        let is_answered = matches!(
+            self.0.phase.get(),
+            Phase::Head(_) | Phase::Idle(_) | Phase::Rest(_)
+        );
+        let requests = &self.0.requests;
+        (requests, requests.may_read(is_answered))
     }
 
     /// Notes that bytes have arrived.
@@ -141,10 +156,11 @@ impl RequestClock {
         if let Phase::Flush(next) = self.0.phase.get() {
             self.0.phase.set(match next {
                 AfterFlush::Request => Phase::Idle(Instant::now() + self.0.limits.idle),
-                AfterFlush::Body(until) => Phase::Body(until),
+                AfterFlush::Body(until) => Phase::Rest(until),
                 AfterFlush::CloseFrame => Phase::Closed,
                 AfterFlush::End => Phase::Over,
             });
+            self.0.requests.wake();
         }
     }
 
@@ -178,9 +194,12 @@ impl RequestClock {
         match self.0.phase.get() {
             Phase::Answer | Phase::Flush(_) => true,
             Phase::Body(_) => !self.0.body_is_used_up.get(),
-            Phase::Head(_) | Phase::Idle(_) | Phase::Closing(_) | Phase::Closed | Phase::Over => {
-                false
-            }
+            Phase::Head(_)
+            | Phase::Rest(_)
+            | Phase::Idle(_)
+            | Phase::Closing(_)
+            | Phase::Closed
+            | Phase::Over => false,
         }
     }
 
@@ -190,13 +209,14 @@ impl RequestClock {
         matches!(self.0.phase.get(), Phase::Head(_))
     }
 
-    fn head_is_complete(&self, has_body: bool) {
-        let body = Phase::Body(Instant::now() + self.0.limits.body + ANSWER_GRACE);
+    fn head_is_complete(&self, body: Option<Body>) {
+        let until = Instant::now() + self.0.limits.body + ANSWER_GRACE;
         self.0.body_is_used_up.set(false);
         self.0.half_close.set_meaning(EndMeaning::WaitsForAnswer);
         self.0
             .phase
-            .set(if has_body { body } else { Phase::Answer });
+            .set(body.map_or(Phase::Answer, |_| Phase::Body(until)));
+        self.0.requests.head_is_read(body);
     }
 
     fn body_is_complete(&self) {
@@ -219,7 +239,9 @@ impl RequestClock {
 
     fn deadline(&self) -> Option<Instant> {
         match self.0.phase.get() {
-            Phase::Head(until) | Phase::Body(until) | Phase::Idle(until) => Some(until),
+            Phase::Head(until) | Phase::Body(until) | Phase::Rest(until) | Phase::Idle(until) => {
+                Some(until)
+            }
             Phase::Answer | Phase::Flush(_) | Phase::Closing(_) | Phase::Closed | Phase::Over => {
                 None
             }
@@ -309,14 +331,10 @@ pub async fn notify_clock<B: MessageBody>(
     let clock = request.conn_data::<RequestClock>().cloned();
     let answering = Answering(clock.clone());
     if let Some(clock) = clock {
-        // An upgrade has no body: what follows it is another protocol.
-        let has_body = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|length| length != "0")
-            || request.headers().contains_key(header::TRANSFER_ENCODING);
-        clock.head_is_complete(has_body);
-        if has_body {
+        let body = Body::of(&request);
+        clock.head_is_complete(body);
+        if body.is_some() {
+            poll_fn(|_| clock.0.requests.poll_body()).await;
             let payload = TimedBody {
                 payload: request.take_payload(),
                 clock,
@@ -333,6 +351,7 @@ pub async fn notify_clock<B: MessageBody>(
     {
         clock.body_is_complete();
         clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
+        clock.0.requests.head_is_read(Some(Body::Endless));
     }
     Ok(response.map_body(|_, body| SplitBody::new(body, answering)))
 }

@@ -73,6 +73,26 @@ fn a_foreign_host_is_misdirected_wherever_it_asks() {
 }
 
 #[test]
+fn the_host_of_the_target_counts_and_what_is_no_host_is_refused() {
+    let node = Node::start(Database::sqlite());
+    for (target, host, expected) in [
+        ("/", "localhost", "200"),
+        ("/", "board.localhost:80", "200"),
+        ("/", "[fe80::1%eth0]", "200"),
+        ("/", "", "400"),
+        ("/", "127.0.0.1:abc", "400"),
+        ("/", "127.0.0.1:99999", "400"),
+        ("/", "localhost:%41", "400"),
+        ("http://localhost/", "localhost", "200"),
+        ("http://evil.example/", "localhost", "421"),
+        ("http://localhost/", "evil.example", "421"),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(request(&node, &head), expected, "{head}");
+    }
+}
+
+#[test]
 fn the_answer_says_what_to_set() {
     let node = Node::start(Database::sqlite());
     let mut connection = wire::connect(node.address);

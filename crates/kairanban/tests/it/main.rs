@@ -42,6 +42,7 @@ mod open_files;
 mod openapi;
 mod oracle;
 mod pages;
+mod pipelined;
 mod protocol;
 mod proxies;
 mod refusals;

@@ -1,6 +1,8 @@
 //! A board over a WebSocket.
 
+mod announced;
 pub(crate) mod frames;
+mod handshakes;
 
 use std::{
     io::Read as _,
@@ -236,7 +238,7 @@ fn a_socket_is_not_for_pages_of_other_sites(database: Database) {
         assert_eq!(refused(&node, "/b/main/ws", &[foreign]), 403, "{foreign:?}");
     }
     assert_eq!(refused(&node, "/b/nowhere/ws", &[]), 404);
-    assert_eq!(node.get("/b/main/ws").status, 400, "no handshake");
+    assert_eq!(node.get("/b/main/ws").status, 426, "no handshake");
 }
 
 #[test]

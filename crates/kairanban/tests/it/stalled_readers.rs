@@ -207,7 +207,8 @@ fn a_feed_that_is_shared_has_the_addresses_of_each_reader() {
         .expect("asked");
         wire::read_answer(&mut std::io::BufReader::new(connection), false)
     };
-    for host in ["localhost", "127.0.0.1:8", "127.0.0.1:\"><x", "[::1]:99"] {
+    assert_eq!(feed("127.0.0.1:\"><x").status, 400);
+    for host in ["localhost", "127.0.0.1:8", "[::1%25a~b]:9", "[::1]:99"] {
         let feed = feed(host);
         let length: usize = feed
             .header("content-length")

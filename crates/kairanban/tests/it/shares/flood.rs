@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::send_from;
+use super::{
+    send_from,
+    socket_flood::{FRAMES, flood_a_socket, flood_with_frames},
+};
 use crate::{
     node::{Database, Node},
-    sockets::frames::{FINAL, TEXT, frame, handshake_from},
     wire,
 };
 
@@ -20,8 +22,8 @@ crate::on_both!(a_flood_of_any_kind_is_refused_and_delays_no_neighbour);
 /// What a client may do at once; the shares fill again at one a second.
 const SHARE: usize = 2;
 /// A thousand times the share, on several connections at a time.
-const FLOOD: usize = 1_000 * SHARE;
-const CONNECTIONS: usize = 4;
+pub(super) const FLOOD: usize = 1_000 * SHARE;
+pub(super) const CONNECTIONS: usize = 4;
 /// Requests that are sent on a connection before the first answer is read.
 const PIPELINED: usize = 50;
 
@@ -176,10 +178,16 @@ const KINDS: &[Kind] = &[
 /// how many of them refused.
 fn send_part(node: &Node, kind: &Kind, client: &str, part: usize) -> (usize, usize) {
     let mut counts = (0, 0);
-    for batch in 0..FLOOD / CONNECTIONS / PIPELINED {
-        let requests = (0..PIPELINED).flat_map(|place| {
-            let n = (part * FLOOD + batch * PIPELINED + place).to_string();
-            let end: &[(&str, &str)] = if place + 1 == PIPELINED {
+    // The end of a stream is the end of its connection.
+    let pipelined = if kind.refusal == Refusal::Later {
+        1
+    } else {
+        PIPELINED
+    };
+    for batch in 0..FLOOD / CONNECTIONS / pipelined {
+        let requests = (0..pipelined).flat_map(|place| {
+            let n = (part * FLOOD + batch * pipelined + place).to_string();
+            let end: &[(&str, &str)] = if place + 1 == pipelined {
                 &[("Connection", "close")]
             } else {
                 &[]
@@ -213,8 +221,8 @@ fn send_part(node: &Node, kind: &Kind, client: &str, part: usize) -> (usize, usi
 }
 
 /// The server, and the header of a neighbour who has a token.
-struct Place {
-    node: Node,
+pub(super) struct Place {
+    pub(super) node: Node,
     authorization: String,
 }
 
@@ -253,9 +261,18 @@ fn time_neighbour(place: &Place, round: u8, is_over: impl Fn(usize) -> bool) -> 
     times
 }
 
+/// Ends the neighbour with the flood, also if that panics: the test would wait for it for ever.
+struct EndsNeighbour<'o>(&'o AtomicBool);
+
+impl Drop for EndsNeighbour<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Runs `flood` beside the neighbour. Returns what `flood` returned, and whether the neighbour was
 /// held up.
-fn beside_a_neighbour<T: Send>(
+pub(super) fn beside_a_neighbour<T: Send>(
     place: &Place,
     round: u8,
     flood: impl FnOnce() -> T + Send,
@@ -268,8 +285,9 @@ fn beside_a_neighbour<T: Send>(
                 count >= 20 && is_over.load(Ordering::Acquire)
             })
         });
+        let end = EndsNeighbour(&is_over);
         let returned = flood();
-        is_over.store(true, Ordering::Release);
+        drop(end);
         (returned, neighbour.join().expect("a neighbour"))
     });
     let (median, slowest) = (loaded[loaded.len() / 2], loaded[loaded.len() - 1]);
@@ -329,41 +347,9 @@ fn a_flood_of_any_kind_is_refused_and_delays_no_neighbour(database: Database) {
     let round = u8::try_from(KINDS.len()).expect("few");
     let fault = flood_a_socket(&place, round);
     faults.extend(fault.map(|fault| format!("a bad message: {fault}")));
-    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
-}
-
-/// Floods the server with messages that cannot be read, on a WebSocket. Returns what is wrong with
-/// that.
-fn flood_a_socket(place: &Place, round: u8) -> Option<String> {
-    let (answers, held_up) = beside_a_neighbour(place, round, || {
-        let input = handshake_from(
-            &place.node,
-            "/b/main/ws",
-            &[("X-Forwarded-For", "192.0.2.250")],
-        );
-        let mut output = input.get_ref().try_clone().expect("a socket");
-        let mut answers = String::new();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                for _ in 0..FLOOD / 10 {
-                    output
-                        .write_all(&frame(FINAL | TEXT, b"hello").repeat(10))
-                        .expect("sent");
-                }
-            });
-            let mut input = input;
-            let mut room = [0; 65_536];
-            while answers.matches(r#""event":"error""#).count() < FLOOD {
-                let count = input.read(&mut room).expect("answers");
-                assert!(count > 0, "closed: {answers:.2000}");
-                answers.push_str(&String::from_utf8_lossy(&room[..count]));
-            }
-        });
-        answers
-    });
-    let refused = answers.matches(r#""status":429"#).count();
-    if refused < FLOOD - 100 {
-        return Some(format!("{refused} of {FLOOD} were refused"));
+    for (round, (what, first)) in (round + 1..).zip(FRAMES) {
+        let fault = flood_with_frames(&place, round, first);
+        faults.extend(fault.map(|fault| format!("{what}: {fault}")));
     }
-    held_up
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }

@@ -16,6 +16,7 @@ pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 pub(crate) const FINAL: u8 = 0x80;
 
 /// A frame with a mask of zeros, which leaves the content as it is.
@@ -51,6 +52,17 @@ pub(crate) fn handshake_from(
     path: &str,
     more: &[(&str, &str)],
 ) -> BufReader<TcpStream> {
+    let (status, input) = ask_for_socket(node, path, more);
+    assert_eq!(status, 101);
+    input
+}
+
+/// Asks for a socket. Returns the status of the answer, and what follows it.
+pub(crate) fn ask_for_socket(
+    node: &Node,
+    path: &str,
+    more: &[(&str, &str)],
+) -> (u16, BufReader<TcpStream>) {
     let mut connection = wire::connect(node.address);
     let headers = [
         ("Connection", "Upgrade"),
@@ -62,13 +74,12 @@ pub(crate) fn handshake_from(
         .write_all(&wire::message("GET", path, &[&headers, more].concat(), b""))
         .expect("sent");
     let mut input = BufReader::new(connection);
-    assert_eq!(wire::read_head(&mut input).0, 101);
-    input
+    (wire::read_head(&mut input).0, input)
 }
 
 /// Reads frames up to the end of the connection. Returns the code of the close frame; 0 stands for
 /// one without a code.
-fn close_code(input: &mut impl Read) -> Option<u16> {
+pub(crate) fn close_code(input: &mut impl Read) -> Option<u16> {
     let mut code = None;
     let mut head = [0; 2];
     while input.read_exact(&mut head).is_ok() {
@@ -77,6 +88,10 @@ fn close_code(input: &mut impl Read) -> Option<u16> {
             let mut long = [0; 2];
             input.read_exact(&mut long).expect("a length");
             length = u64::from(u16::from_be_bytes(long));
+        } else if length == 127 {
+            let mut long = [0; 8];
+            input.read_exact(&mut long).expect("a length");
+            length = u64::from_be_bytes(long);
         }
         let mut content = Vec::new();
         input

@@ -1,0 +1,47 @@
+//! Refuses handshakes that the library would take for good, or refuses without saying what to send.
+
+use actix_web::{
+    HttpRequest,
+    http::{
+        Method, Version,
+        header::{self, HeaderMap, HeaderName},
+    },
+};
+
+use crate::error::ApiError;
+
+/// Checks whether a request asks for a WebSocket. Its key is left to the library.
+///
+/// # Errors
+/// If it does not, or if actix would take what follows it for a body.
+pub(super) fn check(request: &HttpRequest) -> Result<(), ApiError> {
+    let (head, headers) = (request.head(), request.headers());
+    let asks = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && head.upgrade()
+        // Of several protocols actix would choose none, and answer in chunks.
+        && is(headers, header::UPGRADE, "websocket")
+        && is(headers, header::SEC_WEBSOCKET_VERSION, "13");
+    if !asks {
+        return Err(ApiError::UpgradeRequired);
+    }
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
+    if has_body {
+        return Err(ApiError::bad_request(
+            "the handshake of a WebSocket has no body",
+        ));
+    }
+    Ok(())
+}
+
+/// Returns whether a header has one line, with this value.
+fn is(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
+    let mut lines = headers.get_all(name);
+    lines.next().is_some_and(|line| {
+        line.to_str()
+            .is_ok_and(|line| line.trim().eq_ignore_ascii_case(value))
+    }) && lines.next().is_none()
+}
