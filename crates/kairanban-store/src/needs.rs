@@ -183,34 +183,39 @@ pub(crate) const FUNCTIONS: &[&str] = &[
 /// All functions of the schema. Most have their owner's rights, so no other role may execute one
 /// without a grant.
 pub(crate) const OWN_FUNCTIONS: &[&str] = &[
-    "asked_by_server",
-    "boards_before",
-    "boards_changed",
-    "boards_named",
-    "boards_truncated",
-    "browser_sessions_changed",
-    "channel_name",
-    "classified_write",
-    "lock_to_migrate",
-    "move_ids",
-    "move_topic_ids",
-    "stamp_depth",
-    "stamp_last",
-    "take_id",
-    "tokens_before",
-    "tokens_changed",
-    "topics_applied",
-    "topics_before",
-    "topics_deleted",
-    "topics_inserted",
-    "topics_stamped",
-    "topics_truncated",
-    "topics_updated",
-    "transaction_begun",
-    "transaction_stamped",
+    "asked_by_server()",
+    "boards_before()",
+    "boards_changed()",
+    "boards_named()",
+    "boards_truncated()",
+    "browser_sessions_changed()",
+    "channel_name(name)",
+    "classified_write(text,jsonb)",
+    "lock_to_migrate(text,text)",
+    "move_ids(regclass,bigint)",
+    "move_topic_ids()",
+    "stamp_depth()",
+    "stamp_last()",
+    "take_id(regclass,bigint,text)",
+    "tokens_before()",
+    "tokens_changed()",
+    "topics_applied()",
+    "topics_before()",
+    "topics_deleted()",
+    "topics_inserted()",
+    "topics_stamped()",
+    "topics_truncated()",
+    "topics_updated()",
+    "transaction_begun()",
+    "transaction_stamped()",
 ];
 
 /// Returns the names of all tables.
+/// Returns the name of a function by its signature.
+pub(crate) fn function_name(signature: &'static str) -> &'static str {
+    signature.split('(').next().unwrap_or(signature)
+}
+
 pub(crate) fn table_names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).collect()
 }

@@ -104,15 +104,15 @@ pub(crate) fn open_functions(
     connection: &mut AnyConnection,
     condition: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let names = OWN_FUNCTIONS
+    let own = OWN_FUNCTIONS
         .iter()
-        .map(|name| format!("'{name}'"))
+        .map(|signature| format!("to_regprocedure('{signature}')"))
         .collect::<Vec<_>>()
         .join(", ");
     let query = format!(
         "SELECT format('REVOKE EXECUTE ON FUNCTION %s \
          FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
-         WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname IN ({names}) \
+         WHERE oid IN ({own}) \
          AND has_function_privilege('public', oid, 'EXECUTE') AND {condition} ORDER BY 1"
     );
     rows(connection, &query)

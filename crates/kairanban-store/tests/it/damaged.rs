@@ -189,7 +189,8 @@ fn each_part_that_is_another_one_is_named_with_what_helps() {
 #[test]
 fn what_the_owner_added_is_no_damage() {
     let place = Place::new(DatabaseKind::Postgres);
-    place.foreign().run(
+    let mut foreign = place.foreign();
+    foreign.run(
         "ALTER TABLE topics ADD COLUMN votes INTEGER NOT NULL DEFAULT 0 CHECK (votes >= 0); \
          CREATE UNIQUE INDEX of_the_owners ON boards (title, name); \
          ALTER TABLE boards ALTER post SET DEFAULT 'closed'; \
@@ -198,7 +199,9 @@ fn what_the_owner_added_is_no_damage() {
          ALTER INDEX topics_board RENAME TO owners_name; \
          ALTER TABLE tokens RENAME CONSTRAINT tokens_digest_key TO owners_key; \
          CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
-         CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION moderate()",
+         CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION moderate(); \
+         CREATE FUNCTION stamp_last(n int) RETURNS int LANGUAGE sql AS 'SELECT n'; \
+         CREATE FUNCTION channel_name(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
     );
     assert_eq!(damage(&place.address), Vec::<String>::new());
 }

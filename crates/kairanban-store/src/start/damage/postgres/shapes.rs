@@ -4,7 +4,11 @@
 use diesel::{connection::SimpleConnection as _, prelude::*, sql_query, sql_types::Text};
 
 use crate::{
-    StoreError, connection::AnyConnection, needs::TABLES, schema_objects, sql::Number,
+    StoreError,
+    connection::AnyConnection,
+    needs::{OWN_FUNCTIONS, TABLES, function_name},
+    schema_objects,
+    sql::Number,
     start::damage::Damage,
 };
 
@@ -186,7 +190,7 @@ fn made_function(name: &str) -> Option<String> {
     let is_pinned = !made.split("$$").next()?.contains("SECURITY INVOKER");
     let pin = format!(
         "; DO 'BEGIN EXECUTE format(''ALTER FUNCTION %s SET search_path = pg_catalog, %I, \
-         pg_temp'', ''{name}''::regproc::regprocedure, current_schema()); END'"
+         pg_temp'', ''{signature}''::regprocedure, current_schema()); END'"
     );
     Some(format!("{made}{}", if is_pinned { &pin } else { "" }))
 }
@@ -194,7 +198,9 @@ fn made_function(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::needs::{OWN_FUNCTIONS, POSTGRES_TRIGGERS};
+    let mut own = OWN_FUNCTIONS.iter();
+    let signature = own.find(|own| function_name(own) == name)?;
+    use crate::needs::POSTGRES_TRIGGERS;
 
     #[test]
     fn the_new_schema_has_what_a_server_needs() {
@@ -204,7 +210,7 @@ mod tests {
         };
         let functions = names("function");
         assert_eq!(functions.len(), OWN_FUNCTIONS.len());
-        for name in OWN_FUNCTIONS {
+        for name in OWN_FUNCTIONS.iter().map(|own| function_name(own)) {
             assert!(functions.iter().any(|(_, made)| made == name), "{name}");
             assert!(made_function(name).is_some(), "{name}");
         }
