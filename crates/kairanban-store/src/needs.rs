@@ -5,8 +5,9 @@
 mod postgres;
 mod sqlite;
 
+pub use self::postgres::channel_sql;
 pub(crate) use self::{
-    postgres::{RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
+    postgres::{OWN_SCHEMA, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
     sqlite::foreign_triggers_in_file_sql,
 };
 
@@ -180,8 +181,8 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "channel_name(name)",
 ];
 
-/// All functions of the schema. Most have their owner's rights, so no other role may execute one
-/// without a grant.
+/// All functions of the schema, as Postgres names them: the owner may have others of these names.
+/// Most have their owner's rights, so no other role may execute one without a grant.
 pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "asked_by_server()",
     "boards_before()",
@@ -210,12 +211,12 @@ pub(crate) const OWN_FUNCTIONS: &[&str] = &[
     "transaction_stamped()",
 ];
 
-/// Returns the names of all tables.
 /// Returns the name of a function by its signature.
 pub(crate) fn function_name(signature: &'static str) -> &'static str {
     signature.split('(').next().unwrap_or(signature)
 }
 
+/// Returns the names of all tables.
 pub(crate) fn table_names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).collect()
 }

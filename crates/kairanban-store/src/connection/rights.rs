@@ -72,10 +72,11 @@ pub(crate) fn missing_on_schema(
 ) -> Result<Vec<String>, StoreError> {
     let named = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, \
         current_user) AS statement FROM pg_namespace \
-        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE trim(name, ' \"') \
-        WHEN '$user' THEN current_user::text \
-        ELSE trim(name, ' \"') END FROM unnest(string_to_array(current_setting('search_path'), \
-        ',')) AS name) LIMIT 1";
+        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE name \
+        WHEN '$user' THEN current_user::text ELSE name END \
+        FROM regexp_matches(current_setting('search_path'), \
+        '\"((?:[^\"]|\"\")*)\"|([^, \"]+)', 'g') AS part, \
+        coalesce(replace(part[1], '\"\"', '\"'), part[2]) AS name) LIMIT 1";
     let lacks_usage = rows(connection, named)?;
     if !lacks_usage.is_empty() || !migrates {
         return Ok(lacks_usage);
@@ -90,6 +91,14 @@ pub(crate) fn missing_on_schema(
 
 /// Returns the statement that would keep other roles from making functions and operators in the
 /// schema, if they may: the functions of the schema, which have the owner's rights, could be led to
+/// Returns `search_path` if none of its schemas is there.
+pub(crate) fn path_to_nowhere(
+    connection: &mut AnyConnection,
+) -> Result<Option<String>, StoreError> {
+    let query = "SELECT current_setting('search_path') AS statement WHERE current_schema() IS NULL";
+    Ok(rows(connection, query)?.pop())
+}
+
 /// call them.
 pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let query = "SELECT format('REVOKE CREATE ON SCHEMA %I \
