@@ -53,13 +53,15 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
 }
 
 /// Returns the statements after which row-level security hides no row of our tables from the role,
-/// if it hides any.
+/// nor, where it is forced, from their owner, by whose rights our functions run.
 pub(crate) fn hidden(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let names = table_names().join("', '");
+    let names = [table_names(), vec!["transactions"]].concat().join("', '");
     let query = format!(
         "SELECT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', oid::regclass) AS statement \
          FROM pg_class WHERE oid IN (SELECT to_regclass(quote_ident(name)) \
-         FROM unnest(ARRAY['{names}']) AS name) AND row_security_active(oid) ORDER BY 1"
+         FROM unnest(ARRAY['{names}']) AS name) AND (row_security_active(oid) \
+         OR relrowsecurity AND relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles \
+         WHERE pg_roles.oid = relowner AND (rolsuper OR rolbypassrls))) ORDER BY 1"
     );
     rows(connection, &query)
 }
@@ -89,8 +91,6 @@ pub(crate) fn missing_on_schema(
     )
 }
 
-/// Returns the statement that would keep other roles from making functions and operators in the
-/// schema, if they may: the functions of the schema, which have the owner's rights, could be led to
 /// Returns `search_path` if none of its schemas is there.
 pub(crate) fn path_to_nowhere(
     connection: &mut AnyConnection,
@@ -99,6 +99,8 @@ pub(crate) fn path_to_nowhere(
     Ok(rows(connection, query)?.pop())
 }
 
+/// Returns the statement that would keep other roles from making functions and operators in the
+/// schema, if they may: the functions of the schema, which have the owner's rights, could be led to
 /// call them.
 pub(crate) fn open_schema(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     let query = "SELECT format('REVOKE CREATE ON SCHEMA %I \

@@ -123,6 +123,10 @@ impl Shapes {
                 mend: made_function(&wanted.name),
                 ..Damage::by_hand(format!("the function {name} is not kairanban's"))
             },
+            (Some(_), "identity") => Damage::mendable(
+                format!("the {kind} {name} is not generated as it should be"),
+                generated(mend),
+            ),
             (Some(found), "table" | "sequence" | "column") => Damage::by_hand(format!(
                 "the {kind} {name} is {} instead of {} (first {mend})",
                 found.shape, wanted.shape
@@ -167,6 +171,12 @@ impl Made {
     }
 }
 
+/// Returns what has an identity drawn as the statement has it that makes one.
+fn generated(made: &str) -> String {
+    let column = made.split(" AS IDENTITY").next().unwrap_or_default();
+    column.replacen(" ADD GENERATED ", " SET GENERATED ", 1)
+}
+
 fn wanted() -> Vec<Made> {
     let columns = NEW.lines().map(|line| line.split('\t').map(str::to_owned));
     columns
@@ -188,6 +198,8 @@ fn made_function(name: &str) -> Option<String> {
     let made = schema_objects::function(schema_objects::POSTGRES, name)?.statement;
     let made = made.replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1);
     let is_pinned = !made.split("$$").next()?.contains("SECURITY INVOKER");
+    let mut own = OWN_FUNCTIONS.iter();
+    let signature = own.find(|own| function_name(own) == name)?;
     let pin = format!(
         "; DO 'BEGIN EXECUTE format(''ALTER FUNCTION %s SET search_path = pg_catalog, %I, \
          pg_temp'', ''{signature}''::regprocedure, current_schema()); END'"
@@ -198,8 +210,6 @@ fn made_function(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    let mut own = OWN_FUNCTIONS.iter();
-    let signature = own.find(|own| function_name(own) == name)?;
     use crate::needs::POSTGRES_TRIGGERS;
 
     #[test]
