@@ -67,7 +67,7 @@ pub fn check(
         return inspect(&mut connection, address, default_board, migrates);
     }
     let found = connection.transaction(|connection| {
-        connection.bound_statements(timeouts.statement)?;
+        connection.bound_locks(timeouts.statement)?;
         inspect(connection, address, default_board, migrates)
     });
     found.map_err(|error: StartError| error.unless_held_up(&mut connection))

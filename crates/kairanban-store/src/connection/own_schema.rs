@@ -58,12 +58,13 @@ impl AnyConnection {
         Ok(row.text)
     }
 
-    /// Bounds how long each statement of a transaction waits, on Postgres.
-    pub(crate) fn bound_statements(&mut self, statement: Duration) -> QueryResult<()> {
-        let ms = statement.as_millis().max(1);
+    /// Bounds how long a transaction waits for each lock on Postgres, and not how long it works:
+    /// what is slow is no fault.
+    pub(crate) fn bound_locks(&mut self, wait: Duration) -> QueryResult<()> {
+        let ms = wait.as_millis().max(1);
         match self {
             Self::Postgres(connection) => connection.batch_execute(&format!(
-                "SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}"
+                "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {ms}"
             )),
             Self::Sqlite(_) => Ok(()),
         }

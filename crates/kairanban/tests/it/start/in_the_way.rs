@@ -19,7 +19,7 @@ fn a_table_that_is_locked_is_waited_for() {
         let url = database.url();
         let settings = [
             ("DATABASE_URL", url.as_str()),
-            ("KAIRANBAN_DATABASE__STATEMENT_TIMEOUT_MS", "300"),
+            ("KAIRANBAN_DATABASE__STATEMENT_TIMEOUT_MS", "2000"),
         ];
         for table in ["__diesel_schema_migrations", "boards", "identity"] {
             let lock = database.lock(table);
