@@ -73,7 +73,7 @@ fn written_tables(text: &str) -> Vec<(usize, &'static str)> {
     found
 }
 
-/// What stands behind an error of a write on Postgres.
+/// The cause of an error of a write on Postgres.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Something of ours alone.

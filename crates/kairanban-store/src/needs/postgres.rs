@@ -14,7 +14,7 @@ pub(crate) const RIGHTS_OF_OWNER: &[(&str, &[&str])] = &[
 ];
 
 /// The name of the schema of the boards, in SQL: that in which every statement finds `topics`. NULL
-/// if there is none; what another program calls so stands beside no log.
+/// without one; a table `topics` of another program has no change log beside it.
 pub(crate) const OWN_SCHEMA: &str = "\
     (SELECT nspname FROM pg_class AS topics JOIN pg_namespace AS own ON own.oid = relnamespace \
     WHERE topics.oid = to_regclass('topics') AND EXISTS (SELECT FROM pg_class \

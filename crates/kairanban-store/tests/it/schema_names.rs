@@ -200,7 +200,7 @@ fn a_table_that_hides_one_of_the_boards_is_named() {
     ));
     let error = check(&place.address, TIMEOUTS, &main(), true).expect_err("another table");
     assert!(error.to_string().contains("other.audit"), "{error}");
-    // Other programs may have tables of such names where nobody looks for them first.
+    // Other programs may have tables of such names in a schema that comes later.
     foreign.run(&format!(
         "ALTER DATABASE {database} SET search_path = public, other"
     ));

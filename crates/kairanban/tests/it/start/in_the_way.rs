@@ -1,4 +1,4 @@
-//! What stands between a server and its tables as it starts: locks, and schemas.
+//! Locks and schemas that keep a server from its tables as it starts.
 
 use super::{NO_WAIT, migrate};
 use crate::{
