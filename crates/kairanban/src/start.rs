@@ -66,8 +66,8 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
     let found = wait_for(config, &address, true, deadline)?;
     warn_of(&found.warnings);
     if !(found.damage.is_empty() && found.warnings.is_empty()) {
-        for what in
-            mend(&address, config.first_timeouts()).map_err(|error| failed(&address, error))?
+        for what in mend(&address, config.first_timeouts())
+            .map_err(|error| failed(config, &address, error))?
         {
             tracing::warn!("mended: {what}");
         }
@@ -146,7 +146,7 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
         &config.default_board()?,
         new_epoch,
     );
-    let ran = ran.map_err(|error| failed(&address, error))?;
+    let ran = ran.map_err(|error| failed(config, &address, error))?;
     for migration in &ran {
         tracing::info!(migration, "migrated");
     }
@@ -155,9 +155,9 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
 
 /// Returns the error for a migration that failed: whether a restart may help is the same question
 /// as at the start.
-fn failed(address: &DatabaseAddress, error: StoreError) -> ExitError {
+fn failed(config: &Config, address: &DatabaseAddress, error: StoreError) -> ExitError {
     let text = format!("cannot migrate {address}: {error}");
-    match StartError::from(error) {
+    match StartError::of_failure(address, config.first_timeouts(), error) {
         StartError::NotYet { .. } => ExitError::Failed(text),
         StartError::Final(_) => ExitError::Unusable(text),
     }
