@@ -1,6 +1,7 @@
 //! Statements that write, with the reason if they fail: by SQLSTATE on Postgres, by result on
 //! SQLite.
 
+mod context;
 mod own_object;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;

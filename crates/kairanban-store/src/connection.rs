@@ -2,6 +2,7 @@
 //! two it is.
 
 mod dialect;
+mod own_schema;
 pub(crate) mod rights;
 mod settings_of_others;
 mod statement;
@@ -96,15 +97,9 @@ impl AnyConnection {
         if matches!(address, DatabaseAddress::Sqlite(_)) {
             return Ok(false);
         }
-        let mut one = Self::connect(address, timeouts)?;
-        one.prepare_nothing();
-        match compare_backends(&mut one, address, timeouts) {
-            // What was prepared on one backend is not there on another.
-            Err(StoreError::Unavailable(text) | StoreError::Internal(text))
-                if text.contains("prepared statement") =>
-            {
-                Ok(true)
-            }
+        match compare_backends(address, timeouts, number) {
+            // What was prepared on one backend is not there on another; a transaction has one.
+            Err(StoreError::Fault(_)) => compare_backends(address, timeouts, number_within),
             asked => asked,
         }
     }
@@ -221,29 +216,34 @@ pub fn is_pooled(address: &DatabaseAddress, timeouts: Timeouts) -> Result<bool, 
     AnyConnection::is_pooled(address, timeouts)
 }
 
-/// Returns whether `one` shares its backends with another connection, or has one that is older than
-/// itself.
+/// Returns whether a connection, which is asked by `ask`, shares its backends with another one, or
+/// has one that is older than itself.
 fn compare_backends(
-    one: &mut AnyConnection,
     address: &DatabaseAddress,
     timeouts: Timeouts,
+    ask: impl Fn(&mut AnyConnection, &str) -> QueryResult<i64>,
 ) -> Result<bool, StoreError> {
     const CLOCK: &str =
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS number";
     const BACKEND_START: &str = "SELECT (extract(epoch \
         FROM backend_start) * 1000000)::bigint AS number FROM pg_stat_activity \
         WHERE pid = pg_backend_pid()";
-    let mine = number(one, "SELECT pg_backend_pid()::bigint AS number")?;
-    let before = number(one, CLOCK)?;
+    const BACKEND: &str = "SELECT pg_backend_pid()::bigint AS number";
+    let mut one = AnyConnection::connect(address, timeouts)?;
+    one.prepare_nothing();
+    let mine = ask(&mut one, BACKEND)?;
+    let before = ask(&mut one, CLOCK)?;
     let mut other = AnyConnection::connect(address, timeouts)?;
     other.prepare_nothing();
     Manages::begin_transaction(&mut other)?;
-    let others = number(&mut other, "SELECT pg_backend_pid()::bigint AS number")?;
+    let others = number(&mut other, BACKEND)?;
     let is_older = number(&mut other, BACKEND_START)? < before;
     // While the other holds that backend, this one gets another.
-    Ok(is_older
-        || others == mine
-        || number(one, "SELECT pg_backend_pid()::bigint AS number")? != mine)
+    Ok(is_older || others == mine || ask(&mut one, BACKEND)? != mine)
+}
+
+fn number_within(connection: &mut AnyConnection, query: &str) -> QueryResult<i64> {
+    connection.transaction(|connection| number(connection, query))
 }
 
 fn number(connection: &mut AnyConnection, query: &str) -> QueryResult<i64> {

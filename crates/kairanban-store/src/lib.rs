@@ -57,6 +57,7 @@ pub use contents::{BoardContent, content_sum};
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;
+pub use needs::channel_sql;
 pub use pool::PoolConnections;
 pub use repository::{
     BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, TitledBoard, Visible,

@@ -17,7 +17,7 @@ use kairanban_core::BoardName;
 
 use crate::{
     DatabaseAddress, StoreError, Timeouts,
-    connection::{AnyConnection, rights},
+    connection::{AnyConnection, SettingLifetime, rights},
     error::FaultKind,
     files, identity,
     needs::{Fires, POSTGRES_TRIGGERS, Trigger},
@@ -58,9 +58,10 @@ pub fn migrate(
         connection.prepare_nothing();
         return connection.transaction(|connection| check(connection, default_board, new_epoch));
     }
-    let mut connection = AnyConnection::open(address, timeouts)?;
+    let mut connection = open(address, timeouts)?;
+    let is_current = is_current(&mut connection, default_board)?;
     connection.lift_timeouts()?;
-    let ran = if is_current(&mut connection, default_board)? {
+    let ran = if is_current {
         Vec::new()
     } else {
         // Held until all is done.
@@ -83,6 +84,16 @@ pub fn migrate(
         })?;
     }
     Ok(ran)
+}
+
+/// Opens a connection whose statements make things in the schema of the boards.
+pub(crate) fn open(
+    address: &DatabaseAddress,
+    timeouts: Timeouts,
+) -> Result<AnyConnection, StoreError> {
+    let mut connection = AnyConnection::open(address, timeouts)?;
+    connection.enter_own_schema(SettingLifetime::Connection)?;
+    Ok(connection)
 }
 
 fn is_current(
@@ -248,7 +259,7 @@ fn lock(
     if matches!(address, DatabaseAddress::Sqlite(_)) {
         return Ok(None);
     }
-    let mut lock_holder = AnyConnection::open(address, timeouts)?;
+    let mut lock_holder = open(address, timeouts)?;
     if let AnyConnection::Postgres(connection) = &mut lock_holder {
         connection.batch_execute(
             "SET statement_timeout = 0; SET lock_timeout = 0; SET \

@@ -5,8 +5,9 @@
 mod postgres;
 mod sqlite;
 
+pub use self::postgres::channel_sql;
 pub(crate) use self::{
-    postgres::{RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
+    postgres::{OWN_SCHEMA, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
     sqlite::foreign_triggers_in_file_sql,
 };
 
@@ -180,35 +181,40 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "channel_name(name)",
 ];
 
-/// All functions of the schema. Most have their owner's rights, so no other role may execute one
-/// without a grant.
+/// All functions of the schema, as Postgres names them: the owner may have others of these names.
+/// Most have their owner's rights, so no other role may execute one without a grant.
 pub(crate) const OWN_FUNCTIONS: &[&str] = &[
-    "asked_by_server",
-    "boards_before",
-    "boards_changed",
-    "boards_named",
-    "boards_truncated",
-    "browser_sessions_changed",
-    "channel_name",
-    "classified_write",
-    "lock_to_migrate",
-    "move_ids",
-    "move_topic_ids",
-    "stamp_depth",
-    "stamp_last",
-    "take_id",
-    "tokens_before",
-    "tokens_changed",
-    "topics_applied",
-    "topics_before",
-    "topics_deleted",
-    "topics_inserted",
-    "topics_stamped",
-    "topics_truncated",
-    "topics_updated",
-    "transaction_begun",
-    "transaction_stamped",
+    "asked_by_server()",
+    "boards_before()",
+    "boards_changed()",
+    "boards_named()",
+    "boards_truncated()",
+    "browser_sessions_changed()",
+    "channel_name(name)",
+    "classified_write(text,jsonb)",
+    "lock_to_migrate(text,text)",
+    "move_ids(regclass,bigint)",
+    "move_topic_ids()",
+    "stamp_depth()",
+    "stamp_last()",
+    "take_id(regclass,bigint,text)",
+    "tokens_before()",
+    "tokens_changed()",
+    "topics_applied()",
+    "topics_before()",
+    "topics_deleted()",
+    "topics_inserted()",
+    "topics_stamped()",
+    "topics_truncated()",
+    "topics_updated()",
+    "transaction_begun()",
+    "transaction_stamped()",
 ];
+
+/// Returns the name of a function by its signature.
+pub(crate) fn function_name(signature: &'static str) -> &'static str {
+    signature.split('(').next().unwrap_or(signature)
+}
 
 /// Returns the names of all tables.
 pub(crate) fn table_names() -> Vec<&'static str> {

@@ -8,7 +8,7 @@ use kairanban_core::BoardName;
 
 use crate::{
     DatabaseAddress, StartError, StoreError, Timeouts,
-    connection::{AnyConnection, rights},
+    connection::{AnyConnection, SettingLifetime, rights},
     files,
     migrate::{self, Comparison},
     repository,
@@ -64,22 +64,36 @@ pub fn check(
         .map_err(|error| StartError::of_connecting(address, &error))?;
     // A transaction pooler may stand between.
     connection.prepare_nothing();
-    check_encoding(&mut connection, address)?;
-    refuse_read_only(&mut connection, address)?;
+    if address.path().is_some() {
+        return inspect(&mut connection, address, default_board, migrates);
+    }
+    let found = connection.transaction(|connection| {
+        connection.bound_locks(timeouts.statement)?;
+        inspect(connection, address, default_board, migrates)
+    });
+    found.map_err(|error: StartError| error.unless_held_up(&mut connection))
+}
+
+fn inspect(
+    connection: &mut AnyConnection,
+    address: &DatabaseAddress,
+    default_board: &BoardName,
+    migrates: bool,
+) -> Result<Check, StartError> {
+    check_encoding(connection, address)?;
+    refuse_read_only(connection, address)?;
     let (mut warnings, lacks) = match address {
         DatabaseAddress::Postgres(_) => {
-            check_schema(&mut connection)?;
+            check_schema(connection)?;
+            connection.enter_own_schema(SettingLifetime::Transaction)?;
             refuse_missing(
                 "row-level security hides rows from the role (BYPASSRLS for it helps, too)",
-                rights::hidden(&mut connection)?,
+                rights::hidden(connection)?,
             )?;
-            (
-                open_to_all(&mut connection)?,
-                rights::missing(&mut connection)?,
-            )
+            (open_to_all(connection)?, rights::missing(connection)?)
         }
         DatabaseAddress::Sqlite(_) => {
-            soundness::check(&mut connection)?;
+            soundness::check(connection)?;
             Default::default()
         }
     };
@@ -90,12 +104,12 @@ pub fn check(
         // Without this one nothing can be said of the schema.
         refuse_missing("the role lacks rights", lacks.clone())?;
     }
-    names::check_table_of_migrations(&mut connection, address)?;
-    let Comparison { pending, is_ahead } = migrate::compare(&mut connection)?;
+    names::check_table_of_migrations(connection, address)?;
+    let Comparison { pending, is_ahead } = migrate::compare(connection)?;
     if !pending.is_empty() {
-        names::check_free(&mut connection, address, &pending)?;
+        names::check_free(connection, address, &pending)?;
         if migrates {
-            check_may_migrate(&mut connection, address)?;
+            check_may_migrate(connection, address)?;
         }
         return Ok(Check {
             pending,
@@ -104,10 +118,10 @@ pub fn check(
         });
     }
     refuse_missing("the role lacks rights", lacks)?;
-    let (damage, warning) = find_damage(&mut connection, address, is_ahead)?;
+    let (damage, warning) = find_damage(connection, address, is_ahead)?;
     warnings.extend(warning);
     Ok(Check {
-        has_board: damage.is_empty() && has_board(&mut connection, default_board)?,
+        has_board: damage.is_empty() && has_board(connection, default_board)?,
         damage,
         warnings,
         pending,
@@ -216,15 +230,20 @@ fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
         "the role may not use the schema",
         rights::missing_on_schema(connection, false)?,
     )?;
-    let schema: Encoding = sql_query("SELECT coalesce(current_schema()::text, '') AS encoding")
-        .get_result(connection)
-        .map_err(StoreError::from)?;
-    if schema.encoding.is_empty() {
-        let text = "none of the schemas in search_path is there: \
-            CREATE SCHEMA, or another search_path for the role";
-        return Err(StartError::Final(text.to_owned()));
+    if let Some(path) = rights::path_to_nowhere(connection)? {
+        return Err(StartError::Final(format!(
+            "none of the schemas in search_path is there ({path}): CREATE SCHEMA, or another \
+             search_path for the role"
+        )));
     }
-    Ok(())
+    let hiding = connection.hiding_ours()?;
+    if hiding.is_empty() {
+        return Ok(());
+    }
+    Err(StartError::Final(format!(
+        "what stands in another schema comes before what is the boards': {hiding}; put the schema \
+         of the boards first in search_path"
+    )))
 }
 
 fn check_may_migrate(

@@ -1,9 +1,11 @@
 //! Why a database cannot be used, and whether it may be usable in a while.
 
-use diesel::ConnectionError;
+use diesel::{ConnectionError, result::Error as DieselError};
 use thiserror::Error;
 
-use crate::{DatabaseAddress, Fault, StoreError, classified::sqlite};
+use crate::{
+    DatabaseAddress, Fault, StoreError, Timeouts, classified::sqlite, connection::AnyConnection,
+};
 
 /// Why the database cannot be used.
 #[derive(Clone, Debug, Error)]
@@ -74,19 +76,13 @@ const STATES: &[(&str, &str)] = &[
     ("too many", "it has no connection left"),
     ("remaining connection slots", "it has no connection left"),
     ("No such file", "its socket is not there"),
-    ("lock", "another program has locked it"),
+    ("lock", HELD_UP),
 ];
 
-/// Lists what SQLite and Postgres say of tables that others have locked, and of a connection that
-/// ended.
-const PASSING: &[&str] = &[
-    "is locked",
-    "lock timeout",
-    "held locks",
-    "deadlock",
-    "closed the connection",
-    "terminating connection",
-];
+/// What SQLite says of a file that others have locked.
+const LOCKED_SQLITE: &str = "is locked";
+
+const HELD_UP: &str = "another program has locked it";
 
 /// Lists what SQLite says of a file that it cannot read.
 const NO_DATABASE: &[&str] = &[sqlite::NO_DATABASE, "is malformed", "malformed database"];
@@ -94,6 +90,36 @@ const NO_DATABASE: &[&str] = &[sqlite::NO_DATABASE, "is malformed", "malformed d
 const ANOTHER_FILE: &str = "name another file, or restore a backup";
 
 impl StartError {
+    /// Decides whether it makes sense to try again after something failed on a database, in
+    /// whatever language it said so.
+    #[must_use]
+    pub fn of_failure(address: &DatabaseAddress, timeouts: Timeouts, error: StoreError) -> Self {
+        match Self::from(error) {
+            Self::Final(text) if address.path().is_none() => {
+                match AnyConnection::connect(address, timeouts) {
+                    Ok(mut connection) => Self::Final(text).unless_held_up(&mut connection),
+                    Err(error) => Self::of_connecting(address, &error),
+                }
+            }
+            error => error,
+        }
+    }
+
+    /// Returns the same error, or that others hold tables, if they do.
+    pub(crate) fn unless_held_up(self, connection: &mut AnyConnection) -> Self {
+        match self {
+            Self::Final(text) if connection.is_held_up() => Self::held_up(text),
+            error => error,
+        }
+    }
+
+    const fn held_up(text: String) -> Self {
+        Self::NotYet {
+            state: HELD_UP,
+            text,
+        }
+    }
+
     /// Decides whether it makes sense to wait for a database that refuses the connection.
     pub(crate) fn of_connecting(address: &DatabaseAddress, error: &ConnectionError) -> Self {
         let text = error.to_string().trim_end().to_owned();
@@ -129,13 +155,19 @@ fn not_yet(text: String) -> StartError {
     }
 }
 
+impl From<DieselError> for StartError {
+    fn from(error: DieselError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Fault(Fault { text, .. })
-                if PASSING.iter().any(|words| text.contains(words)) =>
+            StoreError::Fault(Fault { kind, text })
+                if kind.passes() || text.contains(LOCKED_SQLITE) =>
             {
-                not_yet(text)
+                Self::held_up(text)
             }
             // That of a reading is no fault any more.
             StoreError::Fault(Fault { text, .. }) | StoreError::Unavailable(text)

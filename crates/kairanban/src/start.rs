@@ -66,8 +66,8 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
     let found = wait_for(config, &address, true, deadline)?;
     warn_of(&found.warnings);
     if !(found.damage.is_empty() && found.warnings.is_empty()) {
-        for what in
-            mend(&address, config.first_timeouts()).map_err(|error| failed(&address, error))?
+        for what in mend(&address, config.first_timeouts())
+            .map_err(|error| failed(config, &address, error))?
         {
             tracing::warn!("mended: {what}");
         }
@@ -146,22 +146,28 @@ fn migrate_now(config: &Config, new_epoch: bool) -> Result<Vec<String>, ExitErro
         &config.default_board()?,
         new_epoch,
     );
-    let ran = ran.map_err(|error| failed(&address, error))?;
+    let ran = ran.map_err(|error| failed(config, &address, error))?;
     for migration in &ran {
         tracing::info!(migration, "migrated");
     }
     Ok(ran)
 }
 
-fn failed(address: &DatabaseAddress, error: StoreError) -> ExitError {
-    not_usable(format!("cannot migrate {address}: {error}"), error)
+fn failed(config: &Config, address: &DatabaseAddress, error: StoreError) -> ExitError {
+    let text = format!("cannot migrate {address}: {error}");
+    not_usable(config, address, text, error)
 }
 
-/// Returns the error for a step after the start that failed: whether a restart may help is the same
-/// question as at the start.
+/// Returns the error for a step at the start or after it that failed: whether a restart may help is
+/// the same question everywhere.
 #[must_use]
-pub fn not_usable(text: String, error: StoreError) -> ExitError {
-    match StartError::from(error) {
+pub fn not_usable(
+    config: &Config,
+    address: &DatabaseAddress,
+    text: String,
+    error: StoreError,
+) -> ExitError {
+    match StartError::of_failure(address, config.first_timeouts(), error) {
         StartError::NotYet { .. } => ExitError::Failed(text),
         StartError::Final(_) => ExitError::Unusable(text),
     }

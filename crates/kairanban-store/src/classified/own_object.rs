@@ -4,10 +4,11 @@
 //! these refuse is wrong with that row. All other tables, and our functions, are ours alone: what
 //! refuses there would refuse other rows, too, and is wrong with the installation.
 
+use super::context::{ErrorFrame, frames};
 use crate::{
     StoreError,
     error::FaultKind,
-    needs::{OPEN_TABLES, OWN_FUNCTIONS, table_names},
+    needs::{OPEN_TABLES, table_names},
 };
 
 /// What our own functions say of a row that they refuse for good reason.
@@ -35,7 +36,7 @@ impl OwnObject {
     }
 }
 
-/// Returns the table as a object, if it is ours alone.
+/// Returns the table as an object, if it is ours alone.
 pub(super) fn own_table(name: &'static str) -> Option<OwnObject> {
     (!OPEN_TABLES.contains(&name)).then_some(OwnObject::Table(name))
 }
@@ -53,7 +54,7 @@ pub(super) fn written_table(statement: &str) -> Option<&'static str> {
     written_tables(statement).first().map(|(_, name)| *name)
 }
 
-/// Returns which of our tables statements write, each with its object in the text.
+/// Returns which of our tables statements write, each with its position in the text.
 fn written_tables(text: &str) -> Vec<(usize, &'static str)> {
     let mut found: Vec<_> = ["INSERT INTO ", "UPDATE ", "DELETE FROM "]
         .iter()
@@ -72,52 +73,65 @@ fn written_tables(text: &str) -> Vec<(usize, &'static str)> {
     found
 }
 
-/// Finds what of ours alone refused on Postgres: by the `statement` that failed, what the database
-/// `said`, and the context of the error, the innermost first.
-pub(super) fn of_context(context: &str, statement: &str, said: &str) -> Option<OwnObject> {
-    let top = ["EXECUTE kairanban_write", statement, "classified_write("]
-        .iter()
-        .filter(|text| !text.is_empty())
-        .filter_map(|text| context.find(text))
-        .min()
-        .unwrap_or(context.len());
-    let inner = context.get(..top)?;
-    let Some((at, function)) = innermost_function(inner) else {
-        // What a foreign key brings along is the database's own statement.
-        let by_key = inner
-            .lines()
-            .rev()
-            .nth(1)
-            .filter(|line| line.contains("ONLY \""));
-        return own_table(written_table(by_key.unwrap_or(statement))?);
+/// The cause of an error of a write on Postgres.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Something of ours alone.
+    Ours(OwnObject),
+    /// A function of the owner's, as the database names it.
+    Owners(String),
+}
+
+/// Finds what stands behind an error, by its context and what the database `said`: an error in a
+/// `command`, or in a statement that writes the `table`. Returns `None` for the statement itself.
+pub(super) fn origin(
+    context: &str,
+    command: &str,
+    table: Option<&'static str>,
+    said: &str,
+) -> Option<Origin> {
+    let frames = frames(context, command);
+    let ours = frames.iter().position(|one| one.own_function().is_some());
+    let object = match ours {
+        Some(at) => within_function(&frames[..=at], said),
+        None => written_by(&frames, table).and_then(own_table),
     };
-    let within = inner.get(..at)?;
-    if !within.contains('\n') {
+    object
+        .map(Origin::Ours)
+        .or_else(|| owners_function(&frames))
+}
+
+/// Returns the table that a statement without a function of ours writes. What a foreign key brings
+/// along is the database's own statement.
+fn written_by(frames: &[ErrorFrame], table: Option<&'static str>) -> Option<&'static str> {
+    match frames.last() {
+        Some(ErrorFrame::Statement(text)) if text.contains("ONLY \"") => written_table(text),
+        _ => table,
+    }
+}
+
+/// Returns what of ours refused within the last of the frames, a function of ours.
+fn within_function(frames: &[ErrorFrame], said: &str) -> Option<OwnObject> {
+    let function = frames.last()?.own_function()?;
+    let within: Vec<_> = frames.iter().filter_map(ErrorFrame::statement).collect();
+    if frames.len() == 1 {
         let is_of_row = SAID_OF_ROWS.iter().any(|words| said.contains(words));
         return (!is_of_row).then_some(OwnObject::Function(function));
     }
-    match written_tables(within).last() {
+    match written_tables(&within.join("\n")).last() {
         Some((_, table)) => own_table(table),
         None => Some(OwnObject::Function(function)),
     }
 }
 
-/// Finds the innermost of our functions, and where its name stands.
-fn innermost_function(context: &str) -> Option<(usize, &'static str)> {
-    let called = OWN_FUNCTIONS.iter().flat_map(|name| {
-        context
-            .match_indices(&format!("{name}("))
-            .map(|(at, _)| (at, *name))
-            .collect::<Vec<_>>()
-    });
-    called
-        .filter(|(at, _)| context[..*at].ends_with([' ', '.']))
-        .filter(|(at, _)| {
-            // A line of its own, and no call within a statement.
-            let line = context[..*at].rsplit('\n').next().unwrap_or_default();
-            !line.contains('"') || line.ends_with("\".")
-        })
-        .min()
+/// Returns the innermost function, if it is not ours.
+fn owners_function(frames: &[ErrorFrame]) -> Option<Origin> {
+    let mut functions = frames.iter();
+    let innermost = functions.find(|one| one.statement().is_none())?;
+    match (innermost, innermost.own_function()) {
+        (ErrorFrame::Function(line), None) => Some(Origin::Owners(line.clone())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +143,53 @@ mod tests {
 
     fn assert_own_object(inner: &str, statement: &str, said: &str, object: Option<OwnObject>) {
         let context = format!("{inner}{TOP}");
-        assert_eq!(of_context(&context, statement, said), object, "{context}");
+        let found = match origin(&context, "", written_table(statement), said) {
+            Some(Origin::Ours(object)) => Some(object),
+            _ => None,
+        };
+        assert_eq!(found, object, "{context}");
+    }
+
+    /// What Postgres 15 says in each of its languages. The first line of each names what stands
+    /// behind it.
+    #[test]
+    fn the_origin_of_an_error_is_the_same_in_every_language() {
+        use OwnObject::{Function, Table};
+        const COMMAND: &str = "SELECT stamp_last(); SET CONSTRAINTS ALL IMMEDIATE";
+        let contexts = include_str!("contexts.txt").split("== ").skip(1);
+        let mut languages = std::collections::BTreeSet::new();
+        for text in contexts {
+            let (title, context) = text.split_once('\n').expect("a title");
+            let (language, wanted) = title.split_once(' ').expect("a language");
+            languages.insert(language);
+            let found = origin(context, COMMAND, Some("topics"), "no");
+            let is_right = match (wanted, &found) {
+                ("statement", None) => true,
+                ("owner", Some(Origin::Owners(line))) => context.starts_with(line.as_str()),
+                ("topics_inserted", Some(Origin::Ours(Function(name)))) => *name == wanted,
+                (_, Some(Origin::Ours(Table(name)))) => *name == wanted,
+                _ => false,
+            };
+            assert!(is_right, "{text}{found:?}");
+        }
+        assert_eq!(languages.len(), 13);
+    }
+
+    #[test]
+    fn what_is_said_within_a_statement_names_no_function() {
+        let inner = "PL/pgSQL function g() line 2 at EXECUTE\n\
+            SQL statement \"INSERT INTO \"topics\"\n  SELECT 'PL/pgSQL function stamp_last()\n'\"\n\
+            PL/pgSQL function moderate() line 3 at SQL statement\n";
+        let found = origin(&format!("{inner}{TOP}"), "", Some("topics"), "");
+        let line = "PL/pgSQL function g() line 2 at EXECUTE".to_owned();
+        assert_eq!(found, Some(Origin::Owners(line)));
+        let missing = "PL/pgSQL function g() line 1 at assignment";
+        let inner = format!("PL/pgSQL assignment \"NEW.gone := stamp_last()\"\n{missing}\n");
+        let found = origin(&format!("{inner}{TOP}"), "", Some("topics"), "");
+        assert_eq!(found, Some(Origin::Owners(missing.to_owned())));
+        let overloaded = "PL/pgSQL function stamp_last(integer) line 1 at RAISE";
+        let found = origin(&format!("{overloaded}\n{TOP}"), "", Some("topics"), "");
+        assert_eq!(found, Some(Origin::Owners(overloaded.to_owned())));
     }
 
     #[test]

@@ -16,10 +16,13 @@ use diesel::{
 };
 
 pub(crate) use self::trial::check_stamping;
-use super::{own_object, triggers_off};
+use super::{
+    own_object::{self, Origin},
+    triggers_off,
+};
 use crate::{
     StoreError,
-    error::{FaultKind, Refusal},
+    error::{Fault, FaultKind, Refusal},
     needs::{self, Fires},
     sql::Number,
 };
@@ -129,14 +132,8 @@ fn checked(
     // Another request was quicker with the key, or what it belongs to is gone.
     let is_race = text.contains("idempotency_pkey") || state == "23503" && table != Some("audit");
     let error = of_sqlstate(state, text.clone());
-    let statement = table.filter(|_| !is_race);
-    let statement = statement.map(|name| format!("UPDATE {name}"));
-    let error = own_object_error(
-        connection,
-        error,
-        statement.as_deref().unwrap_or_default(),
-        &text,
-    )?;
+    let table = table.filter(|_| !is_race);
+    let error = of_origin(connection, error, ("", table), &text)?;
     match error {
         // An id that was just drawn is taken by none.
         StoreError::Refused(refusal) if text.contains("topics_pkey") => {
@@ -149,25 +146,36 @@ fn checked(
     }
 }
 
-/// Returns the error that it is if something of ours alone refused, and not a row's own table.
-fn own_object_error(
+/// Returns the error that it is by what stands behind it: something of ours alone, which is no
+/// row's, or a function of the owner's, which is named.
+fn of_origin(
     connection: &mut PgConnection,
     error: StoreError,
-    statement: &str,
+    (command, table): (&str, Option<&'static str>),
     said: &str,
 ) -> Result<StoreError, StoreError> {
-    let may_be_ours = match &error {
-        StoreError::Refused(_) => true,
-        StoreError::Fault(fault) => {
-            matches!(fault.kind, FaultKind::Installation | FaultKind::Unclear)
-        }
-        _ => false,
+    let kind = match &error {
+        StoreError::Refused(_) => None,
+        StoreError::Fault(Fault {
+            kind: kind @ (FaultKind::Installation | FaultKind::Unclear),
+            ..
+        }) => Some(*kind),
+        _ => return Ok(error),
     };
-    if !may_be_ours {
-        return Ok(error);
-    }
-    let object = own_object::of_context(&failed_in(connection)?, statement, said);
-    Ok(object.map_or(error, |object| object.refused(said)))
+    let origin = own_object::origin(&failed_in(connection)?, command, table, said);
+    Ok(match (origin, kind) {
+        (Some(Origin::Ours(object)), _) => object.refused(said),
+        (Some(Origin::Owners(line)), Some(kind)) => {
+            StoreError::fault(kind, format!("{said} ({line})"))
+        }
+        _ => error,
+    })
+}
+
+/// Returns whether the last command that failed did so in a function of the owner's.
+fn is_owners(connection: &mut PgConnection, command: &str) -> Result<bool, StoreError> {
+    let origin = own_object::origin(&failed_in(connection)?, command, None, "");
+    Ok(matches!(origin, Some(Origin::Owners(_))))
 }
 
 /// Runs commands that return nothing.
@@ -182,7 +190,8 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
     };
     let said = outcome.message.unwrap_or_default();
     let error = of_sqlstate(&state, said.clone());
-    match own_object_error(connection, error, command, &said)? {
+    let table = own_object::written_table(command);
+    match of_origin(connection, error, (command, table), &said)? {
         StoreError::Refused(refusal) => Err(located(connection, refusal)?),
         error => Err(error),
     }

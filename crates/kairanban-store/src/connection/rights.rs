@@ -53,13 +53,15 @@ pub(crate) fn missing(connection: &mut AnyConnection) -> Result<Vec<String>, Sto
 }
 
 /// Returns the statements after which row-level security hides no row of our tables from the role,
-/// if it hides any.
+/// nor, where it is forced, from their owner, by whose rights our functions run.
 pub(crate) fn hidden(connection: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
-    let names = table_names().join("', '");
+    let names = [table_names(), vec!["transactions"]].concat().join("', '");
     let query = format!(
         "SELECT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', oid::regclass) AS statement \
          FROM pg_class WHERE oid IN (SELECT to_regclass(quote_ident(name)) \
-         FROM unnest(ARRAY['{names}']) AS name) AND row_security_active(oid) ORDER BY 1"
+         FROM unnest(ARRAY['{names}']) AS name) AND (row_security_active(oid) \
+         OR relrowsecurity AND relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles \
+         WHERE pg_roles.oid = relowner AND (rolsuper OR rolbypassrls))) ORDER BY 1"
     );
     rows(connection, &query)
 }
@@ -72,10 +74,11 @@ pub(crate) fn missing_on_schema(
 ) -> Result<Vec<String>, StoreError> {
     let named = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', nspname, \
         current_user) AS statement FROM pg_namespace \
-        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE trim(name, ' \"') \
-        WHEN '$user' THEN current_user::text \
-        ELSE trim(name, ' \"') END FROM unnest(string_to_array(current_setting('search_path'), \
-        ',')) AS name) LIMIT 1";
+        WHERE current_schema() IS NULL AND nspname IN (SELECT CASE name \
+        WHEN '$user' THEN current_user::text ELSE name END \
+        FROM regexp_matches(current_setting('search_path'), \
+        '\"((?:[^\"]|\"\")*)\"|([^, \"]+)', 'g') AS part, \
+        coalesce(replace(part[1], '\"\"', '\"'), part[2]) AS name) LIMIT 1";
     let lacks_usage = rows(connection, named)?;
     if !lacks_usage.is_empty() || !migrates {
         return Ok(lacks_usage);
@@ -86,6 +89,14 @@ pub(crate) fn missing_on_schema(
          current_user) AS statement \
          WHERE NOT has_schema_privilege(current_schema(), 'CREATE')",
     )
+}
+
+/// Returns `search_path` if none of its schemas is there.
+pub(crate) fn path_to_nowhere(
+    connection: &mut AnyConnection,
+) -> Result<Option<String>, StoreError> {
+    let query = "SELECT current_setting('search_path') AS statement WHERE current_schema() IS NULL";
+    Ok(rows(connection, query)?.pop())
 }
 
 /// Returns the statement that would keep other roles from making functions and operators in the
@@ -104,15 +115,15 @@ pub(crate) fn open_functions(
     connection: &mut AnyConnection,
     condition: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let names = OWN_FUNCTIONS
+    let own = OWN_FUNCTIONS
         .iter()
-        .map(|name| format!("'{name}'"))
+        .map(|signature| format!("to_regprocedure('{signature}')"))
         .collect::<Vec<_>>()
         .join(", ");
     let query = format!(
         "SELECT format('REVOKE EXECUTE ON FUNCTION %s \
          FROM PUBLIC', oid::regprocedure) AS statement FROM pg_proc \
-         WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname IN ({names}) \
+         WHERE oid IN ({own}) \
          AND has_function_privilege('public', oid, 'EXECUTE') AND {condition} ORDER BY 1"
     );
     rows(connection, &query)

@@ -13,6 +13,19 @@ pub(crate) const RIGHTS_OF_OWNER: &[(&str, &[&str])] = &[
     ("identity", &[SELECT]),
 ];
 
+/// The name of the schema of the boards, in SQL: that in which every statement finds `topics`. NULL
+/// without one; a table `topics` of another program has no change log beside it.
+pub(crate) const OWN_SCHEMA: &str = "\
+    (SELECT nspname FROM pg_class AS topics JOIN pg_namespace AS own ON own.oid = relnamespace \
+    WHERE topics.oid = to_regclass('topics') AND EXISTS (SELECT FROM pg_class \
+    WHERE pg_class.relnamespace = own.oid AND relname IN ('changes', 'revision_seq')))";
+
+/// Returns the statement that names the channel on which commits are announced.
+#[must_use]
+pub fn channel_sql() -> String {
+    format!("SELECT channel_name({OWN_SCHEMA})")
+}
+
 /// The condition for rows of `pg_sequence` of ours that do not count one by one, so that
 /// what is drawn later may be smaller.
 pub(crate) const WRONG_SEQUENCES: &str = "\

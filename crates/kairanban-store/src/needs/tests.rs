@@ -79,7 +79,7 @@ fn the_functions_are_those_of_the_migrations() {
         made,
         OWN_FUNCTIONS
             .iter()
-            .map(|name| (*name).to_owned())
+            .map(|signature| function_name(signature).to_owned())
             .collect()
     );
 }

@@ -94,7 +94,7 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     {
         return Ok(Vec::new());
     }
-    let mut connection = AnyConnection::open(address, timeouts)?;
+    let mut connection = migrate::open(address, timeouts)?;
     let compared = migrate::compare(&mut connection)?;
     if compared.is_ahead || !compared.pending.is_empty() {
         return Ok(Vec::new());

@@ -186,10 +186,27 @@ fn each_part_that_is_another_one_is_named_with_what_helps() {
     }
 }
 
+/// A server draws ids before it writes their rows.
+#[test]
+fn an_identity_that_takes_no_ids_is_named_and_set_back() {
+    let place = Place::new(DatabaseKind::Postgres);
+    let mut foreign = place.foreign();
+    for table in ["topics", "boards", "tokens"] {
+        foreign.run(&format!(
+            "ALTER TABLE {table} ALTER id SET GENERATED ALWAYS"
+        ));
+        let named = format!("the identity id of {table} is not generated as it should be");
+        assert_eq!(damage(&place.address), [named]);
+        mend(&place.address, TIMEOUTS).expect("mended");
+        assert_eq!(damage(&place.address), Vec::<String>::new(), "{table}");
+    }
+}
+
 #[test]
 fn what_the_owner_added_is_no_damage() {
     let place = Place::new(DatabaseKind::Postgres);
-    place.foreign().run(
+    let mut foreign = place.foreign();
+    foreign.run(
         "ALTER TABLE topics ADD COLUMN votes INTEGER NOT NULL DEFAULT 0 CHECK (votes >= 0); \
          CREATE UNIQUE INDEX of_the_owners ON boards (title, name); \
          ALTER TABLE boards ALTER post SET DEFAULT 'closed'; \
@@ -198,9 +215,46 @@ fn what_the_owner_added_is_no_damage() {
          ALTER INDEX topics_board RENAME TO owners_name; \
          ALTER TABLE tokens RENAME CONSTRAINT tokens_digest_key TO owners_key; \
          CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
-         CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION moderate()",
+         CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION moderate(); \
+         CREATE FUNCTION stamp_last(n int) RETURNS int LANGUAGE sql AS 'SELECT n'; \
+         CREATE FUNCTION channel_name(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
     );
     assert_eq!(damage(&place.address), Vec::<String>::new());
+    // What has only the name of one of ours stays as the owner made it.
+    foreign.run("UPDATE pg_proc SET prosrc = ' ' || prosrc WHERE proname = 'stamp_last'");
+    let said = damage(&place.address).join(" ");
+    assert!(said.contains("the function stamp_last"), "{said}");
+    mend(&place.address, TIMEOUTS).expect("mended");
+    assert_eq!(damage(&place.address), Vec::<String>::new());
+    let theirs = "SELECT count(*) FROM pg_proc WHERE proname IN ('stamp_last', 'channel_name') \
+        AND NOT prosecdef AND has_function_privilege('public', oid, 'EXECUTE')";
+    assert_eq!(foreign.ask(theirs), "2");
+}
+
+/// Our functions run by the rights of the owner, from whom row-level security hides rows if it is
+/// forced.
+#[test]
+fn row_level_security_that_is_forced_on_an_ordinary_owner_is_named() {
+    let place = Place::new(DatabaseKind::Postgres);
+    let mut foreign = place.foreign();
+    let owner = format!("owner_{}", foreign.ask("SELECT current_database()"));
+    foreign.run(&format!(
+        "CREATE ROLE {owner}; GRANT ALL ON SCHEMA public TO {owner}"
+    ));
+    for table in ["transactions", "changes"] {
+        foreign.run(&format!(
+            "ALTER TABLE {table} OWNER TO {owner}; ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+        ));
+        check(&place.address, TIMEOUTS, &main(), false).expect("it is not for owners");
+        foreign.run(&format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY"));
+        let error = check(&place.address, TIMEOUTS, &main(), false).expect_err("hidden rows");
+        let advice = format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY");
+        assert!(error.to_string().contains(&advice), "{error}");
+        foreign.run(&advice);
+    }
+    foreign.run(&format!(
+        "REASSIGN OWNED BY {owner} TO postgres; DROP OWNED BY {owner}; DROP ROLE {owner}"
+    ));
 }
 
 /// What the sessions of a database are set to changes how its objects are printed, not what they

@@ -3,10 +3,10 @@
 
 use std::{path::Path, process::Command};
 
-use kairanban_store::{DatabaseAddress, Store, Writer, check, migrate};
+use kairanban_store::{DatabaseAddress, Store, Writer, check, mend, migrate};
 
 use crate::place::{
-    Foreign, Place, TIMEOUTS, WRITER, config, create, main, new_database, post, run,
+    DatabaseKind, Foreign, Place, TIMEOUTS, WRITER, config, create, main, new_database, post, run,
 };
 
 /// The names, and a schema that may be mistaken for each.
@@ -153,4 +153,56 @@ fn functions_that_earlier_migrations_left_open_are_closed_and_pinned() {
     assert_eq!(bring_up(&url).len(), 1);
     assert_closed_and_pinned(&mut owner, "A");
     owner.run("INSERT INTO topics (comment, created_at) VALUES ('last day', '9999-12-31 12:00Z')");
+}
+
+/// Other schemas before that of the boards: that of the role's name, an empty one, the catalogue.
+/// The boards are found where statements find them, whatever comes first.
+#[test]
+fn a_schema_that_stands_before_the_boards_changes_nothing() {
+    for (before, path) in [
+        ("CREATE SCHEMA postgres", "\"$user\", public"),
+        ("CREATE SCHEMA other", "other, public"),
+        ("SELECT 1", "pg_catalog, public"),
+    ] {
+        let place = Place::new(DatabaseKind::Postgres);
+        let mut foreign = place.foreign();
+        let database = foreign.ask("SELECT current_database()");
+        foreign.run(&format!(
+            "{before}; ALTER DATABASE {database} SET search_path = {path}; \
+             DROP INDEX topics_live; DROP TRIGGER topics_inserted ON topics; \
+             UPDATE pg_proc SET prosrc = prosrc || ' ' WHERE proname = 'topics_deleted'"
+        ));
+        let damage = || {
+            let found = check(&place.address, TIMEOUTS, &main(), true).expect("usable");
+            [found.damage, found.warnings].concat()
+        };
+        let found = damage();
+        assert_eq!(found.len(), 3, "{path}: {found:?}");
+        mend(&place.address, TIMEOUTS).expect("mended");
+        assert_eq!(damage(), Vec::<String>::new(), "{path}");
+        migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
+        let elsewhere = "SELECT count(*) FROM pg_class JOIN pg_namespace \
+            ON pg_namespace.oid = relnamespace WHERE nspname IN ('postgres', 'other')";
+        assert_eq!(foreign.ask(elsewhere), "0", "{path}");
+        assert_eq!(create(&place, "after").comment, "after", "{path}");
+    }
+}
+
+/// A table of another program that every statement of a server would find instead of its own.
+#[test]
+fn a_table_that_hides_one_of_the_boards_is_named() {
+    let place = Place::new(DatabaseKind::Postgres);
+    let mut foreign = place.foreign();
+    let database = foreign.ask("SELECT current_database()");
+    foreign.run(&format!(
+        "CREATE SCHEMA other; CREATE TABLE other.audit (); \
+         ALTER DATABASE {database} SET search_path = other, public"
+    ));
+    let error = check(&place.address, TIMEOUTS, &main(), true).expect_err("another table");
+    assert!(error.to_string().contains("other.audit"), "{error}");
+    // Other programs may have tables of such names in a schema that comes later.
+    foreign.run(&format!(
+        "ALTER DATABASE {database} SET search_path = public, other"
+    ));
+    check(&place.address, TIMEOUTS, &main(), true).expect("usable");
 }

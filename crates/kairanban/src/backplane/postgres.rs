@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream::poll_fn};
-use kairanban_store::{DatabaseAddress, Timeouts, is_pooled, without_secrets};
+use kairanban_store::{DatabaseAddress, Timeouts, channel_sql, is_pooled, without_secrets};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Connection,
@@ -111,9 +111,8 @@ impl ListenConnection {
             node,
             driver,
         };
-        let named = connection
-            .client
-            .query_typed_one("SELECT channel_name(current_schema())", &[]);
+        let sql = channel_sql();
+        let named = connection.client.query_typed_one(&sql, &[]);
         connection.channel = in_time(named).await?.get(0);
         Ok(connection)
     }

@@ -76,8 +76,8 @@ pub fn open_service(
         reconcile: config.history.reconcile,
     };
     let last_seen = last_seen::read(&config.server.data_dir);
-    let (follower, status, own_commits) =
-        Follower::new(deps, last_seen.as_ref()).map_err(cannot_use_database(config))?;
+    let (follower, status, own_commits) = Follower::new(deps, last_seen.as_ref())
+        .map_err(|error| cannot_use_database(config, error))?;
     let seen = acknowledged.clone();
     let on_commit =
         service::on_commit(seen, own_commits, backplane.clone(), metrics.writes.clone());
@@ -233,20 +233,22 @@ fn connect(config: &Config, on_wait: OnWait) -> Result<Store, ExitError> {
         on_wait,
         ..config.store()?
     };
-    let store = Store::open(store).map_err(cannot_use_database(config))?;
+    let store = Store::open(store).map_err(|error| cannot_use_database(config, error))?;
     if store.is_pooled() {
         tracing::info!(
             "a transaction pooler stands before Postgres; every reading is a transaction"
         );
     }
-    start::compare_default_board(config, &store).map_err(cannot_use_database(config))?;
+    start::compare_default_board(config, &store)
+        .map_err(|error| cannot_use_database(config, error))?;
     Ok(store)
 }
 
-fn cannot_use_database(config: &Config) -> impl Fn(StoreError) -> ExitError {
-    let address = config
-        .address()
-        .map(|address| address.to_string())
-        .unwrap_or_default();
-    move |error| start::not_usable(format!("cannot use the database {address}: {error}"), error)
+fn cannot_use_database(config: &Config, error: StoreError) -> ExitError {
+    let address = match config.address() {
+        Ok(address) => address,
+        Err(error) => return error.into(),
+    };
+    let text = format!("cannot use the database {address}: {error}");
+    start::not_usable(config, &address, text, error)
 }

@@ -1,6 +1,7 @@
 //! What the database has to be before the server starts, and how long it is waited for.
 
 mod damage;
+mod in_the_way;
 mod server_role;
 mod wrong_place;
 
@@ -14,7 +15,7 @@ use std::{
 
 use crate::{
     logged::{Logged, relay},
-    node::{Database, Node},
+    node::Database,
     wire,
 };
 
@@ -383,18 +384,4 @@ fn without_migrating_a_server_says_which_command_to_run() {
         let mut server = Logged::serve(&environment);
         server.address();
     }
-}
-
-/// An import may take minutes. A server shows what is there meanwhile.
-#[test]
-fn a_server_starts_while_another_program_writes_to_the_file() {
-    let mut node = Node::start(Database::sqlite());
-    node.post("before");
-    node.kill();
-    let lock = node.database.hold_the_write_lock();
-    node.restart();
-    assert!(node.get("/").body.contains("before"));
-    drop(lock);
-    node.post("after");
-    assert!(node.get("/").body.contains("after"));
 }

@@ -8,12 +8,12 @@ use diesel::{
     PgConnection, RunQueryDsl as _, connection::SimpleConnection as _, sql_query, sql_types::Text,
 };
 
-use super::{failed_in, modify_returning, run};
+use super::{is_owners, modify_returning, run};
 use crate::{
     StoreError,
     classified::triggers_off,
     error::{Fault, FaultKind},
-    needs::{self, OWN_FUNCTIONS},
+    needs,
     sql::{DRAW_TOPIC_ID, Number},
 };
 
@@ -101,8 +101,8 @@ fn write_a_topic(connection: &mut PgConnection) -> Result<(), StoreError> {
     }
 }
 
-/// Returns the error if every other write would meet it, too: something is missing, and it is no
-/// trigger of the owner's that says so of this topic.
+/// Returns the error if every other write would meet it, too: something of ours is missing. What a
+/// trigger of the owner's lacks is said of this topic.
 fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<(), StoreError> {
     use FaultKind::{Busy, Installation, Other, Unclear};
     match &error {
@@ -113,18 +113,9 @@ fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<()
         }) => Ok(()),
         StoreError::Fault(Fault {
             kind: Installation, ..
-        }) if is_raised_by_owner(&failed_in(connection)?) => Ok(()),
+        }) if is_owners(connection, STAMP)? => Ok(()),
         _ => Err(error),
     }
-}
-
-/// Returns whether a RAISE in a function that is not ours was what failed.
-fn is_raised_by_owner(context: &str) -> bool {
-    let innermost = context.lines().next().unwrap_or_default();
-    innermost.ends_with("RAISE")
-        && !OWN_FUNCTIONS
-            .iter()
-            .any(|name| innermost.contains(&format!("{name}(")))
 }
 
 /// Returns the error for a log that does not take what it should, with what stands in its way.
@@ -143,28 +134,4 @@ fn in_the_way(
         (true, Some(said)) => StoreError::fault(FaultKind::TriggersOff, said),
         (true, None) => triggers_off(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_raise_of_a_strange_function_speaks_of_its_row_alone() {
-        for (context, is_owners) in [
-            ("PL/pgSQL function moderate() line 1 at RAISE\nmore", true),
-            ("PL/pgSQL function topics_before() line 6 at RAISE", false),
-            (
-                "SQL statement \"SELECT 1 FROM gone\"\nPL/pgSQL function moderate() line 1 at PERFORM",
-                false,
-            ),
-            (
-                "SQL statement \"SELECT 1 FROM ONLY public.boards x\"",
-                false,
-            ),
-            ("", false),
-        ] {
-            assert_eq!(is_raised_by_owner(context), is_owners, "{context}");
-        }
-    }
 }

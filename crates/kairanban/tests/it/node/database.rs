@@ -120,6 +120,27 @@ impl Database {
         Self::Postgres(format!("{base}/{name}"))
     }
 
+    /// Makes a Postgres that speaks Japanese.
+    pub(crate) fn japanese() -> Self {
+        let database = Self::postgres();
+        database.set_for_all("lc_messages", "ja_JP.UTF-8");
+        let said = database.try_sql("SELECT 1 / 0;").expect_err("an error");
+        assert!(
+            !said.is_ascii(),
+            "no locale ja_JP.UTF-8 (scripts/setup): {said}"
+        );
+        database
+    }
+
+    /// Sets a parameter for all new connections to this Postgres.
+    pub(crate) fn set_for_all(&self, name: &str, value: &str) {
+        let url = self.url();
+        let (_, database) = url.rsplit_once('/').expect("a database");
+        self.sql(&format!(
+            "ALTER DATABASE {database} SET {name} = '{value}';"
+        ));
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self, Self::Postgres(_))
     }

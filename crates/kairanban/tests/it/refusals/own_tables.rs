@@ -1,7 +1,7 @@
 //! What kairanban's own tables and functions refuse is no client's fault: 503, and named at
 //! `/readyz` until it is mended.
 
-use super::{TOPICS, await_readiness, post};
+use super::{REFUSED, TOPICS, await_readiness, before_insert, post};
 use crate::{
     node::{Database, Node},
     wire::{self, Answer},
@@ -130,6 +130,26 @@ fn what_a_table_of_ours_refuses_is_an_outage(database: Database) {
             writer.assert_outage(table, &damage, &mend);
         }
     }
+}
+
+/// Postgres says where something failed in the language of the database.
+#[test]
+fn whose_fault_a_refusal_is_does_not_depend_on_the_language() {
+    let mut writer = Writer::new(Database::japanese());
+    for table in ["changes", "transactions", "audit", "tickets"] {
+        let (damage, mend) = trigger(&writer.node.database, table, true);
+        writer.assert_outage(table, &damage, &mend);
+    }
+    let missing = "INSERT INTO no_such_table VALUES (1);";
+    before_insert(&writer.node.database, "owners", "", missing);
+    let answer = post(&writer.node, "x");
+    assert_eq!(answer.status, 422, "{answer:?}");
+    assert_eq!(
+        answer.json()["detail"].as_str(),
+        Some(REFUSED),
+        "{answer:?}"
+    );
+    await_readiness(&writer.node, 200, "owners()");
 }
 
 fn what_a_table_of_ours_drops_is_an_outage(database: Database) {

@@ -48,6 +48,46 @@ fn a_trigger_that_fails_for_one_post_is_no_outage() {
     await_readiness(&node, 200, "\"ready\"");
 }
 
+/// What a function of the owner's lacks is no fault of the installation, even if each post meets
+/// it.
+#[test]
+fn a_trigger_that_fails_for_every_post_refuses_each_and_is_named() {
+    let node = Node::start(Database::postgres());
+    for (name, body) in [
+        ("no_table", "INSERT INTO no_such_table VALUES (1);"),
+        ("no_schema", "PERFORM 1 FROM no_such_schema.x;"),
+        ("no_column", "NEW.no_such_column := 1;"),
+        ("no_function", "PERFORM no_such_function();"),
+        ("no_syntax", "EXECUTE 'SELEC 1';"),
+        ("ambiguous", "PERFORM id FROM topics a, topics b;"),
+        ("in_ours", "UPDATE topics SET no_such_column = 1;"),
+    ] {
+        before_insert(&node.database, name, "", body);
+        for _ in 0..2 {
+            let answer = post(&node, "x");
+            assert_eq!(answer.status, 422, "{name}: {answer:?}");
+            assert_eq!(
+                answer.json()["detail"].as_str(),
+                Some(REFUSED),
+                "{answer:?}"
+            );
+        }
+        await_readiness(&node, 200, &format!("{name}()"));
+        node.database
+            .sql(&format!("DROP TRIGGER {name} ON topics;"));
+        node.post("fine");
+        await_readiness(&node, 200, "\"ready\"");
+    }
+    // What is missing of ours is the installation's, whichever function meets it.
+    before_insert(&node.database, "reads_ours", "", "PERFORM 1 FROM audit;");
+    node.database.sql("ALTER TABLE audit RENAME TO away;");
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "incomplete");
+    node.database.sql("ALTER TABLE away RENAME TO audit;");
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}
+
 /// A rule takes the place of each insert, or of each stamp.
 #[test]
 fn a_rule_that_swallows_topics_is_named() {

@@ -10,7 +10,9 @@ use super::listed;
 use crate::{
     StoreError,
     connection::AnyConnection,
-    needs::{self, OWN_FUNCTIONS, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql},
+    needs::{
+        self, OWN_FUNCTIONS, RIGHTS_OF_OWNER, WRONG_SEQUENCES, foreign_triggers_sql, function_name,
+    },
     schema_objects,
     start::damage::Damage,
 };
@@ -71,13 +73,14 @@ fn found(connection: &mut AnyConnection, query: String) -> Result<Vec<Damage>, S
 /// Each runs by the rights and the path that the migrations set, and belongs to a role that may
 /// use the tables.
 fn functions_sql() -> String {
-    let wanted = OWN_FUNCTIONS.iter().filter_map(|name| {
+    let wanted = OWN_FUNCTIONS.iter().filter_map(|signature| {
+        let name = function_name(signature);
         let made = schema_objects::function(schema_objects::POSTGRES, name)?;
         let header = made.statement.split("$$").next()?;
         let definer = header.contains("SECURITY DEFINER");
         // One that says INVOKER runs by the path of its caller, too.
         let pinned = !header.contains("SECURITY INVOKER");
-        Some(format!("('{name}', {definer}, {pinned})"))
+        Some(format!("('{name}', '{signature}', {definer}, {pinned})"))
     });
     format!(
         "SELECT format('the function %s %s', name, CASE WHEN is_strange \
@@ -91,11 +94,10 @@ fn functions_sql() -> String {
          FROM (SELECT name, definer, pinned, path, oid::regprocedure AS signature, \
          pg_get_userbyid(relowner) AS owner, prosecdef, coalesce(proconfig, '{{}}') AS config, \
          definer AND NOT pg_has_role(proowner, relowner, 'USAGE') AS is_strange \
-         FROM (VALUES {}) AS wanted (name, definer, pinned), \
+         FROM (VALUES {}) AS wanted (name, named, definer, pinned), \
          (SELECT 'search_path=pg_catalog, ' || quote_ident(current_schema()) || ', pg_temp' AS path) \
          AS pinning, (SELECT relowner FROM pg_class WHERE oid = to_regclass('topics')) AS tables, \
-         pg_proc WHERE proname = name \
-         AND pronamespace = quote_ident(current_schema())::regnamespace) AS found \
+         pg_proc WHERE oid = to_regprocedure(named)) AS found \
          WHERE is_strange OR prosecdef <> definer OR CASE WHEN pinned THEN replace(path, '\"', '') \
          <> ALL (string_to_array(replace(array_to_string(config, chr(10)), '\"', ''), chr(10))) \
          ELSE EXISTS (SELECT FROM unnest(config) AS set (one) WHERE one LIKE 'search\\_path=%') END \

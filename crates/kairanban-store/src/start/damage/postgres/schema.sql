@@ -25,7 +25,7 @@ UNION ALL
     FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
     WHERE pronamespace = quote_ident(current_schema())::regnamespace AND prokind = 'f'
 UNION ALL
-    SELECT 4, CASE attidentity WHEN '' THEN 'default' ELSE 'identity' END, relname, attname::text, '', '',
+    SELECT 4, CASE attidentity WHEN '' THEN 'default' ELSE 'identity' END, relname, attname::text, attidentity::text, '',
         CASE attidentity WHEN '' THEN alter || 'SET DEFAULT ' || pg_get_expr(adbin, adrelid)
             ELSE format('%sADD GENERATED %s AS IDENTITY; SELECT setval(pg_get_serial_sequence(%L, %L), max(%I)) FROM %I', alter,
                 CASE attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, quoted, attname, attname, relname) END

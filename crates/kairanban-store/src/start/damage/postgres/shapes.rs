@@ -4,7 +4,11 @@
 use diesel::{connection::SimpleConnection as _, prelude::*, sql_query, sql_types::Text};
 
 use crate::{
-    StoreError, connection::AnyConnection, needs::TABLES, schema_objects, sql::Number,
+    StoreError,
+    connection::AnyConnection,
+    needs::{OWN_FUNCTIONS, TABLES, function_name},
+    schema_objects,
+    sql::Number,
     start::damage::Damage,
 };
 
@@ -124,6 +128,10 @@ impl Shapes {
                 repair_sql: made_function(&wanted.name),
                 ..Damage::by_hand(format!("the function {name} is not kairanban's"))
             },
+            (Some(_), "identity") => Damage::repairable(
+                format!("the {kind} {name} is not generated as it should be"),
+                generated(repair_sql),
+            ),
             (Some(found), "table" | "sequence" | "column") => Damage::by_hand(format!(
                 "the {kind} {name} is {} instead of {} (first {repair_sql})",
                 found.shape, wanted.shape
@@ -172,6 +180,12 @@ impl SchemaObject {
     }
 }
 
+/// Returns what has an identity drawn as the statement has it that makes one.
+fn generated(made: &str) -> String {
+    let column = made.split(" AS IDENTITY").next().unwrap_or_default();
+    column.replacen(" ADD GENERATED ", " SET GENERATED ", 1)
+}
+
 fn wanted() -> Vec<SchemaObject> {
     let columns = NEW.lines().map(|line| line.split('\t').map(str::to_owned));
     columns
@@ -193,9 +207,11 @@ fn made_function(name: &str) -> Option<String> {
     let made = schema_objects::function(schema_objects::POSTGRES, name)?.statement;
     let made = made.replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1);
     let is_pinned = !made.split("$$").next()?.contains("SECURITY INVOKER");
+    let mut own = OWN_FUNCTIONS.iter();
+    let signature = own.find(|own| function_name(own) == name)?;
     let pin = format!(
         "; DO 'BEGIN EXECUTE format(''ALTER FUNCTION %s SET search_path = pg_catalog, %I, \
-         pg_temp'', ''{name}''::regproc::regprocedure, current_schema()); END'"
+         pg_temp'', ''{signature}''::regprocedure, current_schema()); END'"
     );
     Some(format!("{made}{}", if is_pinned { &pin } else { "" }))
 }
@@ -203,7 +219,7 @@ fn made_function(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::needs::{OWN_FUNCTIONS, POSTGRES_TRIGGERS};
+    use crate::needs::POSTGRES_TRIGGERS;
 
     #[test]
     fn the_new_schema_has_what_a_server_needs() {
@@ -213,7 +229,7 @@ mod tests {
         };
         let functions = names("function");
         assert_eq!(functions.len(), OWN_FUNCTIONS.len());
-        for name in OWN_FUNCTIONS {
+        for name in OWN_FUNCTIONS.iter().map(|own| function_name(own)) {
             assert!(functions.iter().any(|(_, made)| made == name), "{name}");
             assert!(made_function(name).is_some(), "{name}");
         }
