@@ -2,11 +2,14 @@
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
-use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
+use icu_properties::{
+    CodePointSetData,
+    props::{Dash, DefaultIgnorableCodePoint},
+};
 
-/// Folds a text for search: texts that differ by case, width, normal form or invisible characters
-/// are folded alike. Turkish dotted and dotless letters come to `i`, since nothing says that a text
-/// is Turkish.
+/// Folds a text for search: texts that differ by case, width, normal form, invisible characters or
+/// the kind of a dash are folded alike. Turkish dotted and dotless letters come to `i`, since
+/// nothing says that a text is Turkish.
 #[must_use]
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
@@ -21,6 +24,21 @@ pub fn fold(text: &str) -> String {
     normalized(&CaseMapper::new().fold_string(&once))
         .replace('ı', "i")
         .replace("i\u{307}", "i")
+        .chars()
+        .map(plain_sign)
+        .collect()
+}
+
+/// Returns the sign that a reader types for one that looks like it. Keyboards and the tables of
+/// Shift_JIS and CP932 disagree which of them a key or a code is.
+fn plain_sign(c: char) -> char {
+    match c {
+        // Wave dashes and tildes, not all of which Unicode calls dashes.
+        '\u{2053}' | '\u{223C}' | '\u{301C}' | '\u{3030}' => '~',
+        '\u{2225}' => '\u{2016}',
+        c if !c.is_ascii() && CodePointSetData::new::<Dash>().contains(c) => '-',
+        c => c,
+    }
 }
 
 fn normalized(text: &str) -> String {
@@ -76,6 +94,23 @@ mod tests {
             ("Straße", "STRASSE"),
             ("ΟΔΟΣ", "οδος"),
             ("an\u{200B}n", "ann"),
+            // As JIS and as CP932 have it, both ways, and as a keyboard without kana has it.
+            ("10時\u{301C}", "10時\u{FF5E}"),
+            ("10時\u{FF5E}", "10時\u{301C}"),
+            ("10時\u{301C}", "10時~"),
+            ("1\u{2212}2", "1\u{FF0D}2"),
+            ("1\u{FF0D}2", "1\u{2212}2"),
+            ("1\u{2212}2", "1-2"),
+            ("1-2", "1\u{2212}2"),
+            ("あ\u{2015}い", "あ\u{2014}い"),
+            ("あ\u{2014}い", "あ\u{2015}い"),
+            ("あ\u{2016}い", "あ\u{2225}い"),
+            ("あ\u{2225}い", "あ\u{2016}い"),
+            ("\u{A5}100", "\u{FFE5}100"),
+            ("\u{FFE0}\u{FFE1}\u{FFE2}", "\u{A2}\u{A3}\u{AC}"),
+            ("Wi\u{2011}Fi", "wi-fi"),
+            ("Wi\u{2013}Fi", "wi-fi"),
+            ("Ｗｉ\u{2010}Ｆｉ", "wi\u{2011}fi"),
         ] {
             assert!(SearchText::new(typed).is_in(text), "{typed} in {text}");
         }
@@ -119,6 +154,12 @@ mod tests {
             "ŉ",
             "K",
             "☎\u{FE0F}",
+            "\u{301C}",
+            "\u{FF5E}",
+            "\u{2212}",
+            "\u{2225}\u{338}",
+            "\u{223C}\u{338}",
+            "\u{FE32}",
         ]);
         prop::collection::vec(
             prop_oneof![
