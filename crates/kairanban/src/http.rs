@@ -16,11 +16,13 @@ pub mod pages;
 pub mod present;
 pub mod probes;
 pub mod query;
+pub mod readable;
 pub mod rest;
 pub mod session;
 pub mod socket;
 pub mod stream;
 pub mod stream_query;
+mod urlencoded;
 
 use kairanban_core::BoardName;
 

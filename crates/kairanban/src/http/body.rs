@@ -1,19 +1,16 @@
 //! Reads a topic from a request's body: form, text or JSON. Strict, because what is guessed here
 //! stands on the board.
 
-use std::borrow::Cow;
-
 use actix_web::{HttpRequest, http::header, web::Payload};
 use bytes::Bytes;
 use kairanban_core::{IdempotencyKey, IdempotencyKeyError, NewTopic, TopicEdit};
-use percent_encoding::percent_decode;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
-    http::accept,
+    http::{accept, urlencoded},
     limits::ClientAddress,
     render::schemas::{AuthorSchema, CommentSchema},
     state::AppState,
@@ -250,18 +247,8 @@ fn parse_fields<const N: usize>(
     names: [&str; N],
 ) -> Result<[Option<String>; N], ApiError> {
     let mut values = [const { None }; N];
-    for pair in body
-        .split(|byte| *byte == b'&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let split = pair
-            .iter()
-            .position(|byte| *byte == b'=')
-            .unwrap_or(pair.len());
-        let (name, value) = (
-            decode(&pair[..split])?,
-            decode(pair.get(split + 1..).unwrap_or_default())?,
-        );
+    for (name, value) in urlencoded::pairs(body) {
+        let (name, value) = (decode(name)?, decode(value)?);
         let Some(at) = names.iter().position(|known| *known == name) else {
             continue;
         };
@@ -275,23 +262,13 @@ fn parse_fields<const N: usize>(
     Ok(values)
 }
 
-/// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement
-/// characters.
 fn decode(text: &[u8]) -> Result<String, ApiError> {
-    let mut escapes = text.split(|byte| *byte == b'%').skip(1);
-    if !escapes
-        .all(|rest| matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
-    {
-        return Err(ApiError::unreadable(
-            "a % in the form is not followed by two hex digits",
-        ));
-    }
-    let spaced: Vec<u8> = text
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    let decoded = percent_decode(&spaced).decode_utf8().map(Cow::into_owned);
-    decoded.map_err(|_| ApiError::unreadable("the form is not UTF-8"))
+    urlencoded::decode(text).map_err(|fault| {
+        ApiError::unreadable(match fault {
+            urlencoded::DecodeError::Escape => "a % in the form is not followed by two hex digits",
+            urlencoded::DecodeError::NotUtf8 => "the form is not UTF-8",
+        })
+    })
 }
 
 /// Reads a JSON object, strictly.

@@ -1,9 +1,6 @@
 //! The index of boards.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Query},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::Utc;
 use kairanban_core::{BoardName, SearchText};
 use serde::Deserialize;
@@ -11,7 +8,7 @@ use serde::Deserialize;
 use super::answer;
 use crate::{
     error::ApiError,
-    http::{caller, rest::topic_list},
+    http::{caller, query::Query, rest::topic_list},
     preferences::Preferences,
     service::IndexedBoard,
     state::AppState,

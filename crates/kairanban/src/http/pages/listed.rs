@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use kairanban_core::TopicId;
 use kairanban_store::Page;
@@ -11,7 +11,11 @@ use serde::Deserialize;
 use super::answer;
 use crate::{
     error::ApiError,
-    http::{board_name, caller, rest::topic_list, rest::topics::topic_id},
+    http::{
+        board_name, caller,
+        query::Query,
+        rest::{topic_list, topics::topic_id},
+    },
     preferences::Preferences,
     render::page::{ListedBy, ListedTopics},
     state::AppState,
