@@ -19,6 +19,7 @@ pub mod query;
 pub mod readable;
 pub mod rest;
 pub mod session;
+pub mod shared_file;
 pub mod socket;
 pub mod stream;
 pub mod stream_query;

@@ -16,7 +16,10 @@ use crate::{
     config::Config,
     encode::Fragments,
     exit::ExitError,
-    http::{headers, metrics::measured, origin, present, probes, readable, session},
+    http::{
+        headers, metrics::measured, origin, present, probes, readable, rest::openapi::DocumentFile,
+        session,
+    },
     limits::Quotas,
     metrics::{Build, Exposition, Metrics},
     net::{
@@ -254,12 +257,14 @@ fn serve(
     let (cors, drain, supervisor) = (config.cors.clone(), state.drain.clone(), supervisor.clone());
     let streams = state.stream_deps.metrics.clone();
     let requests = state.requests.clone();
+    let document = Data::new(DocumentFile::default());
     Ok(listener::serve(
         listener,
         move || {
             App::new()
                 .app_data(Data::new(state.clone()))
                 .app_data(Data::new(exposition.clone()))
+                .app_data(document.clone())
                 .app_data(WorkerDispatchers::new(supervisor.clone(), streams.clone()))
                 .wrap(from_fn(readable::readable_only))
                 .wrap(from_fn(origin::same_site_only))

@@ -15,7 +15,7 @@ on_both!(
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
 /// The addresses that have tags, each with what it is asked for.
-const TAGGED: [(&str, &str); 8] = [
+const TAGGED: [(&str, &str); 9] = [
     (TOPICS, "*/*"),
     ("/b/main", "application/json"),
     ("/", "text/html;q=0.1, application/json"),
@@ -24,6 +24,7 @@ const TAGGED: [(&str, &str); 8] = [
     ("/assets/board.js", "*/*"),
     ("/", "text/html"),
     ("/boards", "text/html"),
+    ("/api/v1/openapi.json", "*/*"),
 ];
 
 fn node() -> Node {
