@@ -22,6 +22,30 @@ pub enum Representation {
     Text,
 }
 
+/// The lists of which each element is read.
+const LISTS: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CONTENT_ENCODING,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+];
+
+/// Returns the header that is a list of more than `elements_max` elements, if there is one. Empty
+/// ones count, and so do commas within quotes. What is too long to be read is refused, not read in
+/// part (RFC 9110, section 5.4): of a condition, no part would do.
+#[must_use]
+pub fn long_list(headers: &HeaderMap, elements_max: usize) -> Option<HeaderName> {
+    LISTS.into_iter().find(|name| {
+        let elements = headers.get_all(name).map(|line| {
+            let commas = line.as_bytes().iter().filter(|byte| **byte == b',');
+            commas.count() + 1
+        });
+        elements.sum::<usize>() > elements_max
+    })
+}
+
 /// Splits the values of a header that is a list at their commas, but for those within quotes.
 pub fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     // In a tag a backslash is a letter as any other (RFC 9110, section 8.8.3).

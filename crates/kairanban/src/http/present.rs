@@ -11,7 +11,10 @@ use actix_web::{
 
 use crate::{
     error::{ApiError, Problem},
-    http::{accept::Representation, pages},
+    http::{
+        accept::{self, Representation},
+        pages,
+    },
     preferences::Preferences,
     state::AppState,
 };
@@ -29,6 +32,13 @@ pub async fn problems(
         return Ok(response);
     };
     let request = response.request().clone();
+    // What the client wants cannot be read from a list that is refused for its length.
+    let elements_max = request
+        .app_data::<Data<AppState>>()
+        .map_or(usize::MAX, |state| state.list_elements_max);
+    if accept::long_list(request.headers(), elements_max).is_some() {
+        return Ok(response);
+    }
     response
         .headers_mut()
         .append(header::VARY, header::HeaderValue::from_static(pages::VARY));
