@@ -103,7 +103,7 @@ impl BodyKind {
         if lines.next().is_some() {
             return Err(ApiError::unreadable("Content-Type is repeated"));
         }
-        let text = accept::without_space_at_semicolons(text.unwrap_or_default());
+        let text = accept::tidy_parameters(text.unwrap_or_default());
         let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
         let kind = match media.essence_str() {
             "application/x-www-form-urlencoded" => Self::Form,
@@ -134,11 +134,15 @@ fn is_utf8_label(label: &str) -> bool {
 /// Returns the idempotency key of a request, if it has one.
 ///
 /// # Errors
-/// 400, if that is no key.
+/// 400, if that is no key, or there are several.
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = request.headers().get("idempotency-key") else {
+    let mut lines = request.headers().get_all("idempotency-key");
+    let Some(value) = lines.next() else {
         return Ok(None);
     };
+    if lines.next().is_some() {
+        return Err(ApiError::unreadable("Idempotency-Key is repeated"));
+    }
     let key = value.to_str().ok().and_then(|text| text.parse().ok());
     key.map(Some)
         .ok_or_else(|| ApiError::unreadable(IdempotencyKeyError.to_string()))

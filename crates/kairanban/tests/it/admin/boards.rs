@@ -144,7 +144,7 @@ fn name_each(node: &Node, admin: &str, text: &str) -> [(&'static str, Answer); 3
     })
 }
 
-/// By one rule.
+/// All of them keep one rule.
 fn what_people_read_as_a_name_hides_nothing(database: Database) {
     let (node, admin) = with_an_administrator(database);
     create_lost(&node, &admin);
@@ -185,7 +185,7 @@ fn what_people_read_as_a_name_hides_nothing(database: Database) {
     }
 }
 
-/// Other programs may write one.
+/// Another program may have written it.
 fn a_title_that_shows_nothing_counts_as_none(database: Database) {
     let node = Node::start(database);
     node.database
