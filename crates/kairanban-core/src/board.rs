@@ -4,11 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{
-    Invalid, InvalidReason, Policies, Revision, TextPattern,
-    pattern::{BIDI, CONTROL},
-    text::is_bidi_control,
-};
+use crate::{Invalid, InvalidReason, Policies, Revision, TextPattern, text::name_fault};
 
 /// The database's key of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +77,7 @@ impl fmt::Display for BoardName {
 /// The longest title, in Unicode scalar values.
 const TITLE_CHARS_MAX: usize = 200;
 
-/// A board's title for people: one line without control characters; may be empty.
+/// A board's title for people: one line that hides nothing; may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BoardTitle(String);
 
@@ -89,7 +85,7 @@ impl BoardTitle {
     /// Describes which titles are allowed.
     #[must_use]
     pub fn pattern() -> TextPattern {
-        TextPattern::trimmed(&[CONTROL, BIDI], TITLE_CHARS_MAX)
+        TextPattern::name_or_empty(TITLE_CHARS_MAX)
     }
 
     /// Returns the title as text.
@@ -104,19 +100,13 @@ impl FromStr for BoardTitle {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let title = text.trim();
-        let reason = if title.chars().nth(TITLE_CHARS_MAX).is_some() {
-            InvalidReason::TooLong {
-                chars_max: TITLE_CHARS_MAX,
-            }
-        } else if title.chars().any(|c| c.is_control() || is_bidi_control(c)) {
-            InvalidReason::ForbiddenCharacter
-        } else {
-            return Ok(Self(title.to_owned()));
-        };
-        Err(Invalid {
-            field: "title",
-            reason,
-        })
+        match name_fault(title, TITLE_CHARS_MAX) {
+            None => Ok(Self(title.to_owned())),
+            Some(reason) => Err(Invalid {
+                field: "title",
+                reason,
+            }),
+        }
     }
 }
 
@@ -197,7 +187,15 @@ mod tests {
             Ok("町内会".to_owned())
         );
         assert_eq!("".parse::<BoardTitle>(), Ok(BoardTitle::default()));
-        for title in ["a\nb", "a\u{202E}b", &"x".repeat(201)] {
+        for title in [
+            "a\nb",
+            "a\u{202E}b",
+            "a\u{2028}b",
+            "a\u{E0061}",
+            "\u{3164}",
+            "\u{200B}",
+            &"x".repeat(201),
+        ] {
             assert!(title.parse::<BoardTitle>().is_err(), "{title:?}");
         }
     }

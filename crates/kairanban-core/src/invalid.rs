@@ -27,6 +27,12 @@ pub enum InvalidReason {
     /// A control character other than newline and tab, or a bidirectional override.
     #[error("must not contain control, text direction or byte order characters")]
     ForbiddenCharacter,
+    /// A control character, or an invisible one that no letter or emoji beside it needs.
+    #[error(
+        "must not contain control characters, or invisible ones that no letter or emoji beside \
+         them needs"
+    )]
+    HiddenCharacter,
     /// A text that is not a valid board name.
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
     NotAName,
@@ -66,7 +72,7 @@ impl InvalidReason {
         match self {
             Self::Empty => "empty",
             Self::TooLong { .. } => "too_long",
-            Self::ForbiddenCharacter => "forbidden_character",
+            Self::ForbiddenCharacter | Self::HiddenCharacter => "forbidden_character",
             Self::NotAName => "not_a_name",
             Self::NotOneOf { .. } => "not_one_of",
             Self::PiledMarks => "piled_marks",

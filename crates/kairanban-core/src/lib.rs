@@ -60,7 +60,7 @@ pub use replay_buffer::ReplayBuffer;
 pub use reset::ResetReason;
 pub use revision::Revision;
 pub use snapshot::{Applied, BulkStamp, Snapshot, Update};
-pub use text::{SearchText, fold};
+pub use text::{SearchText, fold, looks_empty};
 pub use token::{BrowserSession, Scope, Token, TokenName, expiry};
 pub use topic::{AUTHOR_CHARS_MAX, COMMENT_CHARS_MAX, NewTopic, Topic, TopicEdit, TopicId};
 pub use wire_cache::{WireCache, WireSlot};

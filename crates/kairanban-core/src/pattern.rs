@@ -26,21 +26,20 @@ impl TextPattern {
         }
     }
 
-    /// Describes a text that is trimmed, and then is empty or has up to `chars_max` characters,
-    /// none of them among the forbidden ones.
-    pub(crate) fn trimmed(forbidden: &[&str], chars_max: usize) -> Self {
-        let kept = kept(&format!("[^{}]", forbidden.concat()), forbidden, chars_max);
-        Self::between_spaces(&format!("({kept})?"))
+    /// Describes a line that people read as a name, of up to `chars_max` characters when it is
+    /// trimmed. The expression does not tell those that hide a character beyond U+FFFF or one that
+    /// letters or emoji may need, and those that pile up marks on a letter.
+    pub(crate) fn name(chars_max: usize) -> Self {
+        Self::between_spaces(&name_chars(chars_max))
+    }
+
+    /// Describes the same of a line that may be empty.
+    pub(crate) fn name_or_empty(chars_max: usize) -> Self {
+        Self::between_spaces(&format!("({})?", name_chars(chars_max)))
     }
 
     /// Describes a text that is trimmed, and then has 1 to `chars_max` characters, none of them
-    /// among the forbidden ones.
-    pub(crate) fn trimmed_and_filled(forbidden: &[&str], chars_max: usize) -> Self {
-        let character = format!("[^{}]", forbidden.concat());
-        Self::between_spaces(&kept(&character, forbidden, chars_max))
-    }
-
-    /// Describes the same of a text in which `\r\n` counts as one character.
+    /// among the forbidden ones. `\r\n` counts as one character.
     pub(crate) fn lines(forbidden: &[&str], chars_max: usize) -> Self {
         let character = format!(r"(\r\n|[^{}])", forbidden.concat());
         Self::between_spaces(&kept(&character, forbidden, chars_max))
@@ -61,12 +60,17 @@ fn kept(character: &str, forbidden: &[&str], chars_max: usize) -> String {
     format!("{character}{{0,{before}}}[^{forbidden}{WHITE}]")
 }
 
+fn name_chars(chars_max: usize) -> String {
+    let forbidden = [CONTROL, BIDI, INVISIBLE];
+    kept(&format!("[^{}]", forbidden.concat()), &forbidden, chars_max)
+}
+
 /// White space that is trimmed: Unicode's `White_Space`.
 const WHITE: &str =
     r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 
 /// Control characters.
-pub(crate) const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
+const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
 
 /// Control characters other than tab, line feed and carriage return.
 pub(crate) const CONTROL_IN_LINES: &str = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f";
@@ -75,10 +79,10 @@ pub(crate) const CONTROL_IN_LINES: &str = r"\u0000-\u0008\u000b\u000c\u000e-\u00
 pub(crate) const BIDI: &str = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069";
 
 /// Characters that show nothing, as in `text::is_invisible`: up to U+FFFF, and without those that
-/// an emoji or a kanji may need.
-pub(crate) const INVISIBLE: &str = concat!(
-    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f",
-    r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe03-\ufe0e\ufeff\uffa0\ufff0-\ufffb",
+/// a letter or an emoji may need.
+const INVISIBLE: &str = concat!(
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f",
+    r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe03-\ufe0d\ufeff\uffa0\ufff0-\ufffb",
 );
 
 /// The byte order mark.

@@ -4,11 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::{
-    BoardName, Invalid, InvalidReason, TextPattern,
-    pattern::{BIDI, CONTROL},
-    text::is_bidi_control,
-};
+use crate::{BoardName, Invalid, InvalidReason, TextPattern, text::name_fault};
 
 /// What a token allows; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +55,8 @@ const NAME_CHARS_MAX: usize = 80;
 /// Times are compared as text on SQLite, and a fifth digit would sort before four.
 const YEAR_MAX: i32 = 9999;
 
-/// A token's name, which says for people what it is for: one line, not empty.
+/// A token's name, which says for people what it is for, and in the audit who did something: one
+/// line that hides nothing, not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenName(String);
 
@@ -67,7 +64,7 @@ impl TokenName {
     /// Describes which names are allowed.
     #[must_use]
     pub fn pattern() -> TextPattern {
-        TextPattern::trimmed_and_filled(&[CONTROL, BIDI], NAME_CHARS_MAX)
+        TextPattern::name(NAME_CHARS_MAX)
     }
 
     /// Returns the name as text.
@@ -82,21 +79,18 @@ impl FromStr for TokenName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let name = text.trim();
-        let reason = if name.is_empty() {
-            InvalidReason::Empty
-        } else if name.chars().nth(NAME_CHARS_MAX).is_some() {
-            InvalidReason::TooLong {
-                chars_max: NAME_CHARS_MAX,
-            }
-        } else if name.chars().any(|c| c.is_control() || is_bidi_control(c)) {
-            InvalidReason::ForbiddenCharacter
+        let fault = if name.is_empty() {
+            Some(InvalidReason::Empty)
         } else {
-            return Ok(Self(name.to_owned()));
+            name_fault(name, NAME_CHARS_MAX)
         };
-        Err(Invalid {
-            field: "name",
-            reason,
-        })
+        match fault {
+            None => Ok(Self(name.to_owned())),
+            Some(reason) => Err(Invalid {
+                field: "name",
+                reason,
+            }),
+        }
     }
 }
 
@@ -160,6 +154,23 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+
+    #[test]
+    fn a_name_hides_nothing() {
+        for name in ["ann", " 町内会 ", "می\u{200C}خواهم"] {
+            assert!(name.parse::<TokenName>().is_ok(), "{name:?}");
+        }
+        for name in [
+            "",
+            " ",
+            "\u{3164}",
+            "ann\u{E0061}",
+            "a\u{2028}b",
+            "a\u{202E}b",
+        ] {
+            assert!(name.parse::<TokenName>().is_err(), "{name:?}");
+        }
+    }
 
     #[test]
     fn a_token_ends_in_a_time_to_come_that_a_database_can_hold() {

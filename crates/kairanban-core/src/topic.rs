@@ -4,17 +4,14 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Invalid, InvalidReason, Revision, TextPattern,
-    pattern::{BIDI, BYTE_ORDER_MARK, CONTROL, CONTROL_IN_LINES, INVISIBLE},
-    text::{hides_something, is_bidi_control, is_mark, looks_empty},
+    pattern::{BIDI, BYTE_ORDER_MARK, CONTROL_IN_LINES},
+    text::{is_bidi_control, looks_empty, name_fault, piles_marks},
 };
 
 /// The longest comment, in Unicode scalar values.
 pub const COMMENT_CHARS_MAX: usize = 2_000;
 /// The longest author, in Unicode scalar values.
 pub const AUTHOR_CHARS_MAX: usize = 80;
-/// The most combining marks on one letter; the tallest stacks of living scripts have about half of
-/// that.
-const MARKS_MAX: usize = 10;
 
 /// The database's key of a topic; never used twice, not even after a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,12 +60,10 @@ impl NewTopic {
         TextPattern::lines(&forbidden, COMMENT_CHARS_MAX)
     }
 
-    /// Describes which authors are allowed. The expression does not tell those that hide a
-    /// character beyond U+FFFF or one that only an emoji needs, and those that pile up marks on a
-    /// letter.
+    /// Describes which authors are allowed.
     #[must_use]
     pub fn author_pattern() -> TextPattern {
-        TextPattern::trimmed(&[CONTROL, BIDI, INVISIBLE], AUTHOR_CHARS_MAX)
+        TextPattern::name_or_empty(AUTHOR_CHARS_MAX)
     }
 
     /// Trims and checks text and author. Reports all fields at fault, not only the first.
@@ -149,7 +144,8 @@ fn faults(comment: Option<&str>, author: Option<&str>) -> Vec<Invalid> {
         field: "comment",
         reason,
     });
-    let author = author.and_then(author_fault).map(|reason| Invalid {
+    let author = author.and_then(|author| name_fault(author, AUTHOR_CHARS_MAX));
+    let author = author.map(|reason| Invalid {
         field: "author",
         reason,
     });
@@ -167,32 +163,12 @@ fn comment_fault(comment: &str) -> Option<InvalidReason> {
         let is_forbidden = comment.chars().any(|c| {
             (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi_control(c) || c == '\u{FEFF}'
         });
-        forbidden_or_piled(comment, is_forbidden)
+        if is_forbidden {
+            Some(InvalidReason::ForbiddenCharacter)
+        } else {
+            piles_marks(comment).then_some(InvalidReason::PiledMarks)
+        }
     }
-}
-
-fn author_fault(author: &str) -> Option<InvalidReason> {
-    if author.chars().nth(AUTHOR_CHARS_MAX).is_some() {
-        Some(InvalidReason::TooLong {
-            chars_max: AUTHOR_CHARS_MAX,
-        })
-    } else {
-        let is_forbidden = hides_something(author) || author.chars().any(char::is_control);
-        forbidden_or_piled(author, is_forbidden)
-    }
-}
-
-fn forbidden_or_piled(text: &str, is_forbidden: bool) -> Option<InvalidReason> {
-    if is_forbidden {
-        return Some(InvalidReason::ForbiddenCharacter);
-    }
-    // Stacked marks grow out of their line, over the topics above and below.
-    let mut marks = 0;
-    let piled = text.chars().any(|c| {
-        marks = if is_mark(c) { marks + 1 } else { 0 };
-        marks > MARKS_MAX
-    });
-    piled.then_some(InvalidReason::PiledMarks)
 }
 
 #[cfg(test)]

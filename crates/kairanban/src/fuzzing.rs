@@ -4,7 +4,7 @@
 //! Only with the feature `fuzzing`, which no build of the server has. Nothing here is promised to
 //! anyone.
 
-use actix_web::{HttpRequest, web::Query};
+use actix_web::HttpRequest;
 use bytes::Bytes;
 use kairanban_core::{
     BoardName, Cursor, IdempotencyKey, IdempotencyKeyError, NewTopic, StartAt, Topic,
@@ -15,7 +15,9 @@ use crate::{
     error::ApiError,
     http::{
         body::{self, BodyKind, Draft},
-        conditional, socket,
+        conditional,
+        query::Query,
+        socket,
         stream_query::{self, StreamQuery},
     },
 };
@@ -102,13 +104,13 @@ pub fn refused(key: Option<&str>, problem: &Problem) -> Bytes {
 }
 
 /// Reads where a stream of one board begins, from its query and from `Last-Event-ID`. `None` if the
-/// query cannot be split into its parameters.
+/// query cannot be read.
 pub fn start(
     request: &HttpRequest,
     query: &str,
     format: StreamFormat,
 ) -> Option<Result<StartAt, Problem>> {
-    let query = Query::<StreamQuery>::from_query(query).ok()?;
+    let query = Query::<StreamQuery>::parse(query).ok()?;
     Some(query.start(request, format).map_err(problem))
 }
 

@@ -16,11 +16,14 @@ pub mod pages;
 pub mod present;
 pub mod probes;
 pub mod query;
+pub mod readable;
 pub mod rest;
 pub mod session;
+pub mod shared_file;
 pub mod socket;
 pub mod stream_handlers;
 pub mod stream_query;
+mod urlencoded;
 
 use kairanban_core::BoardName;
 use kairanban_store::StoreError;

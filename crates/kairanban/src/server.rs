@@ -8,21 +8,18 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    App, HttpServer,
-    middleware::from_fn,
-    rt,
-    web::{Data, QueryConfig},
-};
+use actix_web::{App, HttpServer, middleware::from_fn, rt, web::Data};
 use actix_web_lab::middleware::ConditionOption;
 use tokio::time::sleep;
 
 use crate::{
     config::Config,
     encode::Fragments,
-    error::ApiError,
     exit::ExitError,
-    http::{headers, metrics::measured, origin, present, probes, query, session},
+    http::{
+        headers, metrics::measured, origin, present, probes, readable, rest::openapi::DocumentFile,
+        session,
+    },
     limits::Quotas,
     metrics::{Build, Exposition, Metrics},
     net::{
@@ -260,17 +257,16 @@ fn serve(
     let (cors, drain, supervisor) = (config.cors.clone(), state.drain.clone(), supervisor.clone());
     let streams = state.stream_deps.metrics.clone();
     let requests = state.requests.clone();
+    let document = Data::new(DocumentFile::default());
     Ok(listener::serve(
         listener,
         move || {
             App::new()
                 .app_data(Data::new(state.clone()))
                 .app_data(Data::new(exposition.clone()))
+                .app_data(document.clone())
                 .app_data(WorkerDispatchers::new(supervisor.clone(), streams.clone()))
-                .app_data(QueryConfig::default().error_handler(|error, _| {
-                    ApiError::bad_request_at("query", error.to_string()).into()
-                }))
-                .wrap(from_fn(query::short_only))
+                .wrap(from_fn(readable::readable_only))
                 .wrap(from_fn(origin::same_site_only))
                 .wrap(from_fn(origin::known_hosts_only))
                 .wrap(ConditionOption::from(origin::sharing(&cors)))

@@ -79,6 +79,8 @@ pub struct AppStateInner {
     pub sessions: SessionBounds,
     /// Messages in a row that are refused, before a WebSocket is closed.
     pub bad_messages_max: usize,
+    /// The most elements of a list in a header.
+    pub list_elements_max: usize,
     /// The length of a query, in bytes, at most.
     pub query_bytes_max: usize,
     /// When this process began.
@@ -169,6 +171,7 @@ impl AppState {
                 per_token_max: config.limits.sessions_per_token_max.get(),
             },
             bad_messages_max: config.limits.bad_messages_max.get(),
+            list_elements_max: config.limits.list_elements_max.get(),
             query_bytes_max: config.limits.query_bytes_max,
             started: Instant::now(),
             drain,

@@ -121,5 +121,7 @@ fn unescaped(text: &str) -> String {
         .replace("&quot;", "\"")
         .replace("&#x27;", "'")
         .replace("&#x2f;", "/")
+        .replace("&#x2028;", "\u{2028}")
+        .replace("&#x2029;", "\u{2029}")
         .replace("&amp;", "&")
 }

@@ -47,10 +47,10 @@ fn cases() -> [Case; 7] {
             text.parse::<BoardName>().is_ok()
         }),
         Case::new("title", BoardTitle::pattern(), |text| {
-            text.parse::<BoardTitle>().is_ok()
+            is_described_name(text, |text| text.parse::<BoardTitle>().err())
         }),
         Case::new("token name", TokenName::pattern(), |text| {
-            text.parse::<TokenName>().is_ok()
+            is_described_name(text, |text| text.parse::<TokenName>().err())
         }),
         Case::new("key", IdempotencyKey::pattern(), |text| {
             text.parse::<IdempotencyKey>().is_ok()
@@ -64,7 +64,7 @@ fn cases() -> [Case; 7] {
             is_described(text, &NewTopic::try_new(text, ""))
         }),
         Case::new("author", NewTopic::author_pattern(), |text| {
-            is_described(text, &NewTopic::try_new("a", text))
+            is_described_name(text, |text| Some(NewTopic::try_new("a", text).err()?[0]))
         }),
     ]
 }
@@ -82,20 +82,23 @@ fn is_described(text: &str, checked: &Result<NewTopic, Vec<Invalid>>) -> bool {
     let is_invisible = faults[0].reason == InvalidReason::Empty
         && !text.trim().is_empty()
         && NewTopic::try_new(&visible, "").is_ok();
-    is_piled || is_invisible || hides_what_is_left_to_words(text, faults)
+    is_piled || is_invisible
 }
 
-/// Returns whether an author is refused for invisible characters of those that the pattern does not
-/// name alone.
-fn hides_what_is_left_to_words(text: &str, faults: &[Invalid]) -> bool {
-    let is_left = |c: char| {
-        is_invisible(c)
-            && (c > '\u{ffff}' || "\u{200d}\u{fe00}\u{fe01}\u{fe02}\u{fe0f}".contains(c))
+/// Returns whether a name is allowed, or is refused for piled marks or for invisible characters of
+/// those that the pattern does not name alone.
+fn is_described_name(text: &str, fault: fn(&str) -> Option<Invalid>) -> bool {
+    const IN_CONTEXT: &str = "\u{180b}\u{180c}\u{180d}\u{180e}\u{180f}\u{200c}\u{200d}\
+        \u{fe00}\u{fe01}\u{fe02}\u{fe0e}\u{fe0f}";
+    let named = text.replace(
+        |c: char| is_invisible(c) && (c > '\u{ffff}' || IN_CONTEXT.contains(c)),
+        "a",
+    );
+    let found = match fault(text).map(|fault| fault.reason) {
+        Some(InvalidReason::HiddenCharacter) => fault(&named).map(|fault| fault.reason),
+        found => found,
     };
-    let named = text.replace(is_left, "a");
-    faults[0].field == "author"
-        && faults[0].reason == InvalidReason::ForbiddenCharacter
-        && NewTopic::try_new("a", &named).is_ok()
+    matches!(found, None | Some(InvalidReason::PiledMarks))
 }
 
 /// The characters on both sides of each boundary in the patterns, and some that the names are of.

@@ -369,6 +369,8 @@ sections! {
         tickets_per_token_max: NonZero<usize>,
         /// Messages in a row that are refused, before a WebSocket is closed.
         bad_messages_max: NonZero<usize>,
+        /// Elements of a list in a header.
+        list_elements_max: NonZero<usize>,
         /// Length of the query string, in bytes.
         query_bytes_max: usize,
         /// Clients whose share an IPv6 /48 has.

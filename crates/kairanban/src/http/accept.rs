@@ -5,8 +5,7 @@
 use actix_web::{
     HttpRequest,
     http::header::{
-        self, AcceptEncoding, Encoding, Header as _, HeaderMap, HeaderName, Preference, Quality,
-        QualityItem,
+        self, AcceptEncoding, Header as _, HeaderMap, HeaderName, Preference, Quality, QualityItem,
     },
 };
 use mime::Mime;
@@ -20,6 +19,30 @@ pub enum Representation {
     Json,
     /// Plain text, for a terminal.
     Text,
+}
+
+/// The lists of which each element is read.
+const LISTS: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CONTENT_ENCODING,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+];
+
+/// Returns the header that is a list of more than `elements_max` elements, if there is one. Empty
+/// ones count, and so do commas within quotes. What is too long to be read is refused, not read in
+/// part (RFC 9110, section 5.4): of a condition, no part would do.
+#[must_use]
+pub fn long_list(headers: &HeaderMap, elements_max: usize) -> Option<HeaderName> {
+    LISTS.into_iter().find(|name| {
+        let elements = headers.get_all(name).map(|line| {
+            let commas = line.as_bytes().iter().filter(|byte| **byte == b',');
+            commas.count() + 1
+        });
+        elements.sum::<usize>() > elements_max
+    })
 }
 
 /// Splits the values of a header that is a list at their commas, but for those within quotes.
@@ -101,7 +124,7 @@ impl Accepted {
 /// Reads one range of media types with its weight. mime reads neither space around semicolons nor
 /// `*`, which old clients send.
 fn media_range(text: &str) -> Option<QualityItem<Mime>> {
-    let tidy = without_space_at_semicolons(text);
+    let tidy = tidy_parameters(text);
     let tidy = match tidy.strip_prefix('*') {
         Some(rest) if rest.is_empty() || rest.starts_with(';') => format!("*/*{rest}"),
         _ => tidy,
@@ -109,16 +132,16 @@ fn media_range(text: &str) -> Option<QualityItem<Mime>> {
     tidy.parse().ok()
 }
 
-/// Takes the space away that may stand around the semicolons between parameters.
-pub fn without_space_at_semicolons(text: &str) -> String {
+/// Takes away what may stand around the semicolons between parameters: space, and empty parameters.
+pub fn tidy_parameters(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len());
     let (mut is_quoted, mut is_escaped) = (false, false);
     for letter in text.chars() {
         if !is_quoted && letter == ';' {
             tidy.truncate(tidy.trim_end_matches([' ', '\t']).len());
         }
-        let is_space = matches!(letter, ' ' | '\t');
-        if is_quoted || !is_space || !tidy.ends_with(';') {
+        let is_left_out = matches!(letter, ' ' | '\t' | ';') && tidy.ends_with(';');
+        if is_quoted || !is_left_out {
             tidy.push(letter);
         }
         let is_escape = is_quoted && letter == '\\' && !is_escaped;
@@ -126,6 +149,9 @@ pub fn without_space_at_semicolons(text: &str) -> String {
             is_quoted = !is_quoted;
         }
         is_escaped = is_escape;
+    }
+    if !is_quoted && tidy.ends_with(';') {
+        tidy.pop();
     }
     tidy
 }
@@ -177,28 +203,31 @@ pub fn allows_gzip(request: &HttpRequest) -> bool {
     if !request.headers().contains_key(header::ACCEPT_ENCODING) {
         return true;
     }
-    let Ok(accepted) = AcceptEncoding::parse(request) else {
-        return false;
-    };
-    let named = |wanted: &str| {
-        let is_it = |found: &Encoding| found.to_string().eq_ignore_ascii_case(wanted);
-        accepted.iter().find(|range| match &range.item {
-            Preference::Any => wanted == "*",
-            Preference::Specific(found) => is_it(found),
-        })
-    };
     // A coding by name counts before the wildcard; `x-gzip` is another name of `gzip`.
-    let gzip = named("gzip")
-        .or_else(|| named("x-gzip"))
-        .or_else(|| named("*"));
-    gzip.is_some_and(|range| range.quality > Quality::ZERO)
+    let gzip = coding_quality(request, &["gzip", "x-gzip", "*"]);
+    gzip.is_some_and(|quality| quality > Quality::ZERO)
+}
+
+/// Returns the weight of the first of these codings that a client names.
+fn coding_quality(request: &HttpRequest, names: &[&str]) -> Option<Quality> {
+    let accepted = AcceptEncoding::parse(request).ok()?;
+    names.iter().find_map(|wanted| {
+        let range = accepted.iter().find(|range| match &range.item {
+            Preference::Any => *wanted == "*",
+            Preference::Specific(found) => found.to_string().eq_ignore_ascii_case(wanted),
+        });
+        range.map(|range| range.quality)
+    })
 }
 
 /// Returns whether the client asks for gzip. One that does not may be unable to unpack it, as
-/// `curl` is.
+/// `curl` is; and one may prefer the bytes as they are.
 #[must_use]
 pub fn asks_for_gzip(request: &HttpRequest) -> bool {
-    request.headers().contains_key(header::ACCEPT_ENCODING) && allows_gzip(request)
+    request.headers().contains_key(header::ACCEPT_ENCODING)
+        && allows_gzip(request)
+        && coding_quality(request, &["identity"])
+            <= coding_quality(request, &["gzip", "x-gzip", "*"])
 }
 
 /// Returns whether the client names lines of JSON, and prefers no event stream to them.
@@ -227,8 +256,8 @@ impl Representation {
     }
 
     /// Chooses the form that the client wants most. Of those that it only takes, `default` comes
-    /// first, then the order here. If it takes none of them, it is sent the default, and may make
-    /// of that what it likes.
+    /// first, then the order here. If it takes none of them, it is sent the first that it does not
+    /// refuse outright, else the default, and may make of that what it likes.
     fn chosen(request: &HttpRequest, default: Self) -> Self {
         let Some(accepted) = Accepted::of(request) else {
             return default;
@@ -240,9 +269,15 @@ impl Representation {
             Some((wish.quality, named, form)).filter(|_| wish.quality > Quality::ZERO)
         });
         // Of equals it is the last, which is the default.
-        wanted
-            .max_by_key(|(quality, named, _)| (*quality, *named))
-            .map_or(default, |(.., form)| form)
+        let wanted = wanted.max_by_key(|(quality, named, _)| (*quality, *named));
+        wanted.map_or_else(
+            || {
+                let mut left = all.into_iter();
+                left.find(|form| accepted.wish_of(form.names()).is_none())
+                    .unwrap_or(default)
+            },
+            |(.., form)| form,
+        )
     }
 
     /// Selects the form of a page: HTML unless text or JSON is asked for by name. A program that

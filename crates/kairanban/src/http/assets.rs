@@ -2,11 +2,11 @@
 
 use std::sync::OnceLock;
 
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-use crate::{encode::gzip, error::ApiError, http::conditional};
+use super::shared_file::SharedFile;
+use crate::error::ApiError;
 
 /// A file of the pages.
 struct Asset {
@@ -14,14 +14,7 @@ struct Asset {
     path: &'static str,
     media_type: &'static str,
     content: &'static [u8],
-    prepared: OnceLock<PreparedAsset>,
-}
-
-/// What is made of a file for its first reader.
-struct PreparedAsset {
-    /// Changes with the content, and stands in quotes.
-    tag: String,
-    packed: Bytes,
+    prepared: OnceLock<SharedFile>,
 }
 
 /// `path, media type` of the files in `web`.
@@ -48,37 +41,12 @@ static FILES: [Asset; 9] = assets! {
     "app/robots.txt" at "/robots.txt" is "text/plain; charset=utf-8",
 };
 
-impl Asset {
-    fn prepared(&self) -> &PreparedAsset {
-        self.prepared.get_or_init(|| {
-            let digest = Sha256::digest(self.content);
-            let hex: String = digest[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            PreparedAsset {
-                tag: format!("\"{hex}\""),
-                packed: gzip(self.content),
-            }
-        })
-    }
-}
-
 /// Answers `GET /assets/{name}`, `/robots.txt` and `/manifest.webmanifest`
 pub async fn get_asset(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let file = FILES.iter().find(|file| file.path == request.path());
     let file = file.ok_or_else(|| ApiError::NotFound("there is no such file".to_owned()))?;
-    let PreparedAsset { tag, packed } = file.prepared();
-    let response = HttpResponse::Ok()
-        .content_type(file.media_type)
-        .insert_header((header::VARY, "Accept-Encoding"))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .finish();
-    conditional::answer_in_coding(&request, response, tag, |is_packed| {
-        if is_packed {
-            packed.clone()
-        } else {
-            Bytes::from_static(file.content)
-        }
-    })
+    let shared = file
+        .prepared
+        .get_or_init(|| SharedFile::new(Bytes::from_static(file.content)));
+    shared.answer(&request, file.media_type)
 }

@@ -1,19 +1,16 @@
 //! Reads a topic from a request's body: form, text or JSON. Strict, because what is guessed here
 //! stands on the board.
 
-use std::borrow::Cow;
-
 use actix_web::{HttpRequest, http::header, web::Payload};
 use bytes::Bytes;
 use kairanban_core::{IdempotencyKey, IdempotencyKeyError, NewTopic, TopicEdit};
-use percent_encoding::percent_decode;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
-    http::accept,
+    http::{accept, urlencoded},
     limits::ClientAddress,
     render::schemas::{AuthorSchema, CommentSchema},
     state::AppState,
@@ -106,7 +103,7 @@ impl BodyKind {
         if lines.next().is_some() {
             return Err(ApiError::bad_request("Content-Type is repeated"));
         }
-        let text = accept::without_space_at_semicolons(text.unwrap_or_default());
+        let text = accept::tidy_parameters(text.unwrap_or_default());
         let media: mime::Mime = text.parse().map_err(|_| unsupported())?;
         let kind = match media.essence_str() {
             "application/x-www-form-urlencoded" => Self::Form,
@@ -137,11 +134,15 @@ fn is_utf8_label(label: &str) -> bool {
 /// Returns the idempotency key of a request, if it has one.
 ///
 /// # Errors
-/// 400, if that is no key.
+/// 400, if that is no key, or there are several.
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = request.headers().get("idempotency-key") else {
+    let mut lines = request.headers().get_all("idempotency-key");
+    let Some(value) = lines.next() else {
         return Ok(None);
     };
+    if lines.next().is_some() {
+        return Err(ApiError::bad_request("Idempotency-Key is repeated"));
+    }
     let key = value.to_str().ok().and_then(|text| text.parse().ok());
     key.map(Some)
         .ok_or_else(|| ApiError::bad_request(IdempotencyKeyError.to_string()))
@@ -250,18 +251,8 @@ fn parse_fields<const N: usize>(
     names: [&str; N],
 ) -> Result<[Option<String>; N], ApiError> {
     let mut values = [const { None }; N];
-    for pair in body
-        .split(|byte| *byte == b'&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let split = pair
-            .iter()
-            .position(|byte| *byte == b'=')
-            .unwrap_or(pair.len());
-        let (name, value) = (
-            decode(&pair[..split])?,
-            decode(pair.get(split + 1..).unwrap_or_default())?,
-        );
+    for (name, value) in urlencoded::pairs(body) {
+        let (name, value) = (decode(name)?, decode(value)?);
         let Some(at) = names.iter().position(|known| *known == name) else {
             continue;
         };
@@ -275,23 +266,13 @@ fn parse_fields<const N: usize>(
     Ok(values)
 }
 
-/// Decodes `+` and `%41`; a lone `%` or bytes that are no text are errors, not replacement
-/// characters.
 fn decode(text: &[u8]) -> Result<String, ApiError> {
-    let mut escapes = text.split(|byte| *byte == b'%').skip(1);
-    if !escapes
-        .all(|rest| matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
-    {
-        return Err(ApiError::bad_request(
-            "a % in the form is not followed by two hex digits",
-        ));
-    }
-    let spaced: Vec<u8> = text
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    let decoded = percent_decode(&spaced).decode_utf8().map(Cow::into_owned);
-    decoded.map_err(|_| ApiError::bad_request("the form is not UTF-8"))
+    urlencoded::decode(text).map_err(|fault| {
+        ApiError::bad_request(match fault {
+            urlencoded::DecodeError::Escape => "a % in the form is not followed by two hex digits",
+            urlencoded::DecodeError::NotUtf8 => "the form is not UTF-8",
+        })
+    })
 }
 
 /// Reads a JSON object, strictly.

@@ -14,10 +14,11 @@ use actix_web::{
         header::{self, EntityTag, HeaderName, HeaderValue},
     },
 };
-use kairanban_core::{Cursor, Revision, Topic};
+use kairanban_core::{BoardName, Cursor, Revision, Topic};
 use kairanban_store::RevisionCondition;
 
 use crate::{
+    auth::Caller,
     encode::time_in_seconds,
     error::ApiError,
     http::accept::{asks_for_gzip, elements},
@@ -227,6 +228,31 @@ pub fn known_cursor(request: &HttpRequest) -> Option<Cursor> {
 /// [`ApiError::Changed`] if it is not what the client demands.
 pub fn has_tag(request: &HttpRequest, tag: &str) -> Result<bool, ApiError> {
     evaluate(request, tag.trim_matches('"'), |_| false)
+}
+
+/// Refuses a post on a board whose list does not meet the conditions of the request, if it has any.
+///
+/// # Errors
+/// [`ApiError::Changed`] if it does not; if the list cannot be read.
+pub async fn ensure_met(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    board: &BoardName,
+) -> Result<(), ApiError> {
+    let headers = request.headers();
+    if [header::IF_MATCH, header::IF_NONE_MATCH]
+        .iter()
+        .all(|name| !headers.contains_key(name))
+    {
+        return Ok(());
+    }
+    let view = state.boards.read(caller, board).await?;
+    if has(request, view.snapshot.cursor())? {
+        Err(ApiError::Changed)
+    } else {
+        Ok(())
+    }
 }
 
 /// Returns what a client demands of the revision of a topic that it wants to change.

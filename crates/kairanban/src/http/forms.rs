@@ -14,7 +14,7 @@ use crate::{
         accept::Representation,
         board_name,
         body::{self, BodyKind, Draft},
-        caller, pages,
+        caller, conditional, pages,
         rest::topics,
     },
     state::AppState,
@@ -69,6 +69,7 @@ async fn post(
         }
         checked => checked?,
     };
+    conditional::ensure_met(request, state, &caller, board).await?;
     let topic = state
         .boards
         .create_topic(&caller, board.clone(), topic, key)

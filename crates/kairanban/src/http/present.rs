@@ -13,7 +13,10 @@ use kairanban_core::terminal;
 
 use crate::{
     error::{ApiError, Problem},
-    http::{accept::Representation, caller, pages},
+    http::{
+        accept::{self, Representation},
+        caller, pages,
+    },
     preferences::Preferences,
     state::AppState,
 };
@@ -31,6 +34,13 @@ pub async fn problems(
         return Ok(response);
     };
     let request = response.request().clone();
+    // What the client wants cannot be read from a list that is refused for its length.
+    let elements_max = request
+        .app_data::<Data<AppState>>()
+        .map_or(usize::MAX, |state| state.list_elements_max);
+    if accept::long_list(request.headers(), elements_max).is_some() {
+        return Ok(response);
+    }
     response
         .headers_mut()
         .append(header::VARY, header::HeaderValue::from_static(pages::VARY));

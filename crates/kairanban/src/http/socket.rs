@@ -7,7 +7,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::{
     FromRequest as _, HttpRequest, HttpResponse, ResponseError as _, dev, rt,
-    web::{Data, Path, Payload, Query},
+    web::{Data, Path, Payload},
 };
 use actix_ws::{
     AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, ProtocolError,
@@ -32,6 +32,7 @@ use crate::{
         admission::Admission,
         board_name,
         body::{self, Draft},
+        query::Query,
         stream_handlers::{admit_to_board, dispatchers},
         stream_query::StreamQuery,
     },

@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::poll_fn, sync::Arc};
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{Method, Version, header},
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use futures_util::{StreamExt as _, stream};
 use kairanban_core::BoardName;
@@ -17,6 +17,7 @@ use crate::{
         accept,
         admission::{Admission, admit_stream},
         board_name, caller,
+        query::{self, Query},
         stream_query::{self, StreamQuery},
     },
     metrics::StreamEnd,
@@ -77,9 +78,9 @@ pub async fn get_board_stream(
 pub async fn get_many_stream(
     request: HttpRequest,
     state: Data<AppState>,
-    query: Query<Vec<(String, String)>>,
 ) -> Result<HttpResponse, ApiError> {
-    let (boards, query) = stream_query::many(query.into_inner(), state.boards_per_stream_max)?;
+    let pairs = query::pairs(request.query_string())?;
+    let (boards, query) = stream_query::many(pairs, state.boards_per_stream_max)?;
     let format = query.format(&request, BoardsOfStream::Several)?;
     if !accept::allows(&request, format.media_type()) {
         return Err(ApiError::NotAcceptable);

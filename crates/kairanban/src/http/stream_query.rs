@@ -183,17 +183,14 @@ impl StreamQuery {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::{test::TestRequest, web::Query};
+    use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::http::query::Query;
 
     #[test]
     fn the_header_wins_over_the_query() {
-        let query = |text: &str| {
-            Query::<StreamQuery>::from_query(text)
-                .expect("a query")
-                .into_inner()
-        };
+        let query = |text: &str| Query::<StreamQuery>::parse(text).expect("a query");
         let ask = |header: Option<&str>, text: &str| {
             let request = TestRequest::default();
             let request = header.into_iter().fold(request, |request, id| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kairanban_core::{Board, BoardName, SearchText, Topic};
+use kairanban_core::{Board, BoardName, SearchText, Topic, looks_empty};
 use kairanban_store::{RowPage, Store, StoreError, TitledBoard};
 
 use super::BoardService;
@@ -113,11 +113,11 @@ fn indexed(store: &Store, boards: Vec<Board>) -> Result<Vec<IndexedBoard>, Store
     Ok(indexed.collect())
 }
 
-/// Returns the title of a board; its name, if it has none.
+/// Returns the title of a board; its name, if it has none that a reader would see.
 #[must_use]
 pub fn title_or_name(title: &str, board: &BoardName) -> String {
     let title = title.trim();
-    if title.is_empty() {
+    if looks_empty(title) {
         board.to_string()
     } else {
         title.to_owned()

@@ -15,7 +15,7 @@ on_both!(
 const TOPICS: &str = "/api/v1/boards/main/topics";
 
 /// The addresses that have tags, each with what it is asked for.
-const TAGGED: [(&str, &str); 8] = [
+const TAGGED: [(&str, &str); 9] = [
     (TOPICS, "*/*"),
     ("/b/main", "application/json"),
     ("/", "text/html;q=0.1, application/json"),
@@ -24,7 +24,38 @@ const TAGGED: [(&str, &str); 8] = [
     ("/assets/board.js", "*/*"),
     ("/", "text/html"),
     ("/boards", "text/html"),
+    ("/api/v1/openapi.json", "*/*"),
 ];
+
+/// A post is of the list at its address, which is there, with its tag.
+#[test]
+fn a_post_is_written_only_under_its_conditions() {
+    let node = node();
+    let tag = node.get(TOPICS).header("etag").expect("a tag").to_owned();
+    for path in [TOPICS, "/b/main", "/"] {
+        for (name, value) in [
+            ("If-Match", "\"x\""),
+            ("If-None-Match", "*"),
+            ("If-None-Match", tag.as_str()),
+        ] {
+            let headers = [("Content-Type", "application/json"), (name, value)];
+            let body = br#"{"comment":"two"}"#;
+            let refused = wire::request(node.address, "POST", path, &headers, body);
+            assert_eq!(refused.status, 412, "{path} {name}: {value}");
+        }
+    }
+    assert_eq!(node.get(TOPICS).header("etag"), Some(tag.as_str()));
+    for (name, value) in [
+        ("If-Match", tag.as_str()),
+        ("If-Match", "*"),
+        ("If-None-Match", "\"x\""),
+    ] {
+        let headers = [("Content-Type", "application/json"), (name, value)];
+        let body = br#"{"comment":"two"}"#;
+        let written = wire::request(node.address, "POST", TOPICS, &headers, body);
+        assert_eq!(written.status, 201, "{name}: {value}");
+    }
+}
 
 fn node() -> Node {
     let node = Node::start(Database::sqlite());
@@ -190,7 +221,7 @@ fn what_an_answer_depends_on_stands_in_vary() {
 }
 
 /// Names of JSON in UTF-8.
-const JSON: [&str; 9] = [
+const JSON: [&str; 10] = [
     "application/json",
     "Application/JSON",
     "application/json;charset=utf-8",
@@ -200,6 +231,7 @@ const JSON: [&str; 9] = [
     "application/json;charset=utf8",
     "application/json; Charset=US-ASCII",
     "application/json; note=\"a;b\"; charset=utf-8",
+    "application/json; ; charset=utf-8;",
 ];
 /// Other things, and what names nothing.
 const OTHERS: [&str; 7] = [

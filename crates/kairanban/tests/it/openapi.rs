@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, env, path::Path, process::Command};
 
-use crate::node::{Database, Node};
+use crate::{
+    node::{Database, Node},
+    wire,
+};
 
 crate::on_both!(what_it_says_is_so);
 
@@ -18,6 +21,36 @@ fn the_document_is_the_one_in_docs() {
         served.body == kept,
         "it changed: curl -s http://127.0.0.1:8080{ADDRESS} > docs/openapi.json"
     );
+}
+
+/// It is long, and clients ask for it again and again.
+#[test]
+fn the_document_has_a_tag_and_is_packed() {
+    let node = Node::start(Database::sqlite());
+    let plain = node.get(ADDRESS);
+    let tag = plain.header("etag").expect("a tag");
+    let again = node.get_with(ADDRESS, &[("If-None-Match", tag)]);
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    let packed = wire::request(
+        node.address,
+        "HEAD",
+        ADDRESS,
+        &[("Accept-Encoding", "gzip")],
+        b"",
+    );
+    let weak = format!("W/{tag}");
+    for (name, value) in [
+        ("content-encoding", "gzip"),
+        ("etag", weak.as_str()),
+        ("vary", "Accept-Encoding"),
+    ] {
+        assert_eq!(packed.header(name), Some(value), "{name}");
+    }
+    let length = packed.header("content-length").expect("a length");
+    let length: usize = length.parse().expect("a number");
+    assert!(length < plain.body.len() / 4, "{length}");
+    let known = [("If-None-Match", tag), ("Accept-Encoding", "gzip")];
+    assert_eq!(node.get_with(ADDRESS, &known).status, 304);
 }
 
 #[test]

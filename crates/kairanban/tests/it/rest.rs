@@ -221,28 +221,78 @@ fn a_list_from_a_node_that_is_ahead_is_not_replaced(database: Database) {
     assert_eq!(known.status, 304);
 }
 
+/// Each parameter, on pages, over REST and on streams, and what means nothing there.
+fn assert_no_parameter_is_guessed(node: &Node) {
+    for path in [
+        "/?lang=",
+        "/?nothing=",
+        "/b/main?view=",
+        "/b/main/topics?q=",
+        "/b/main/topics?before=",
+        "/boards?q=",
+        "/boards?after=",
+        "/api/v1/boards?after=",
+        "/api/v1/boards/main/changes?since=",
+        "/api/v1/audit?before=",
+        "/b/main/stream?format=",
+        "/b/main/stream?last_event_id=",
+        "/b/main/stream?since=",
+        "/b/main/ws?since=",
+        "/topic_stream/?heartbeat=",
+        "/stream?board=main&board=",
+        "/b/main/feed.xml?nothing=",
+        "/login?next=",
+    ] {
+        for value in ["%ff", "a%C3", "%ed%a0%80", "%zz", "%", "%a"] {
+            let answer =
+                node.get_with(&format!("{path}{value}"), &[("Accept", "application/json")]);
+            assert_eq!(answer.status, 400, "{path}{value}: {answer:?}");
+            let (_, parameters) = path.split_once('?').expect("a query");
+            let name = parameters.trim_end_matches('=').rsplit('&').next();
+            assert_eq!(answer.json()["path"].as_str(), name, "{path}{value}");
+        }
+    }
+}
+
 fn queries_that_cannot_be_read_are_refused(database: Database) {
     let node = Node::start(database);
-    for query in [
-        "limit=-1",
-        "limit=0",
-        "limit=1000000000",
-        "limit=abc",
-        "limit=",
-        "limit=1&limit=2",
-        "before=0",
-        "before=x",
-        "wait=61",
-        "wait=x",
-        "nothing=1",
+    for (path, query) in [
+        ("limit", "limit=-1"),
+        ("limit", "limit=0"),
+        ("limit", "limit=1000000000"),
+        ("limit", "limit=abc"),
+        ("limit", "limit="),
+        ("limit", "limit=1&limit=2"),
+        ("before", "before=0"),
+        ("before", "before=x"),
+        ("before", "before=99999999999999999999"),
+        ("wait", "wait=61"),
+        ("wait", "wait=x"),
+        ("nothing", "nothing=1"),
+        ("q", "q=%ff"),
+        ("q", "q=%ed%a0%80"),
+        ("q", "q=%zz"),
+        ("q", "q=100%"),
+        ("query", "%ff=1"),
     ] {
         let answer = node.get(&format!("{TOPICS}?{query}"));
+        let problem = answer.json();
         assert_eq!(
-            (answer.status, answer.json()["code"].as_str()),
-            (400, Some("unreadable")),
+            (
+                answer.status,
+                problem["code"].as_str(),
+                problem["path"].as_str()
+            ),
+            (400, Some("unreadable"), Some(path)),
             "{query}"
         );
+        let detail = problem["detail"].as_str().expect("a sentence");
+        assert!(
+            detail.contains(path) && detail.contains("must"),
+            "{query}: {detail}"
+        );
     }
+    assert_no_parameter_is_guessed(&node);
     assert_eq!(
         node.send("DELETE", CHANGES, "application/json", "")
             .header("allow"),

@@ -47,6 +47,15 @@ fn a_text_is_found_as_a_reader_types_it(database: Database) {
         ("Straße", "STRASSE"),
         ("100 % safe_mode \\o/", "% safe_MODE \\"),
         ("cafe\u{301}", "\u{301}"),
+        // As keyboards of JIS and of CP932 write it.
+        ("10時\u{301C}正午", "10時\u{FF5E}"),
+        ("9時\u{FF5E}正午", "9時\u{301C}"),
+        ("面積1\u{2212}2", "積1\u{FF0D}2"),
+        ("余白3\u{FF0D}4", "白3-4"),
+        ("天\u{2015}地", "天\u{2014}地"),
+        ("東\u{2016}西", "東\u{2225}西"),
+        ("Wi\u{2011}Fi 5", "wi-fi 5"),
+        ("Wi\u{2013}Fi 6", "wi-fi 6"),
     ];
     for (text, _) in cases {
         node.database.sql(&format!(

@@ -166,6 +166,39 @@ fn requests_without_a_token_are_not_bad_tokens() {
     );
 }
 
+/// A list of conditions is not read in part, and none costs more than it may.
+#[test]
+fn a_long_list_in_a_header_is_refused_before_it_costs() {
+    let node = Node::start(Database::sqlite());
+    for (name, element) in [
+        ("Accept", "a/b;q=0.1"),
+        ("Accept-Encoding", "br;q=0.1"),
+        ("Accept-Language", "de"),
+        ("If-None-Match", "\"x\""),
+        ("If-Match", "\"x\""),
+        ("Content-Encoding", "identity"),
+        ("Accept", ""),
+    ] {
+        for (count, is_refused) in [(1, false), (100, false), (101, true), (4_000, true)] {
+            let (all, most) = (vec![element; count], vec![element; count - 1]);
+            let (all, most) = (all.join(","), most.join(","));
+            // In one line or in several: it is one list.
+            for headers in [
+                [(name, all.as_str())].as_slice(),
+                &[(name, most.as_str()), (name, element)],
+            ] {
+                let answer = node.get_with("/b/main", headers);
+                let says = answer.body.contains("limits.list_elements_max");
+                assert_eq!(
+                    (answer.status == 400, says),
+                    (is_refused, is_refused),
+                    "{count} in {name}: {answer:?}"
+                );
+            }
+        }
+    }
+}
+
 /// It is refused by its length, or as soon as there is one board too many.
 #[test]
 fn a_query_is_refused_before_it_costs() {

@@ -51,6 +51,8 @@ fn a_range_is_read_however_it_is_written() {
     for (accept, media_type, expected) in [
         ("TEXT/HTML", "text/html", "1"),
         ("text/html ;q=0.5", "text/html", "0.5"),
+        ("text/html; ;;q=0.5;", "text/html", "0.5"),
+        ("text/html; , */*;q=0.2", "text/html", "1"),
         ("text/html; Q=0.5", "text/html", "0.5"),
         ("text/html\t;\tq=0.5", "text/html", "0.5"),
         ("text/html;charset=utf-8", "text/html", "1"),
@@ -113,6 +115,21 @@ fn gzip_is_sent_to_clients_that_accept_it() {
 }
 
 #[test]
+fn gzip_is_not_sent_to_clients_that_like_plain_bytes_better() {
+    for (accept, asks) in [
+        ("gzip", true),
+        ("gzip, identity", true),
+        ("gzip;q=0.5, identity;q=0.5", true),
+        ("gzip;q=0.5, identity;q=1", false),
+        ("*;q=0.5, identity", false),
+        ("gzip, identity;q=0", true),
+    ] {
+        let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept));
+        assert_eq!(asks_for_gzip(&request.to_http_request()), asks, "{accept}");
+    }
+}
+
+#[test]
 fn browsers_terminals_and_programs() {
     use Representation::{Html, Json, Text};
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -134,6 +151,12 @@ fn browsers_terminals_and_programs() {
         (&["text/plain;q=0.2, text/html;q=0.1"], "/", [Text; 3]),
         // 0 refuses.
         (&["text/html;q=0, */*"], "/", [Json, Json, Text]),
+        (&["text/html;q=0"], "/", [Json, Json, Text]),
+        (
+            &["application/json;q=0, image/png"],
+            "/",
+            [Html, Html, Text],
+        ),
         (&["application/json;q=0, */*"], "/api/v1/x", [Html; 3]),
         (
             &["text/html;q=0, application/json;q=0, text/plain;q=0"],

@@ -1,9 +1,6 @@
 //! The index of boards.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Query},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::Utc;
 use kairanban_core::SearchText;
 use serde::Deserialize;
@@ -11,7 +8,7 @@ use serde::Deserialize;
 use super::{answer, answer_as_text};
 use crate::{
     error::ApiError,
-    http::{accept::Representation, board_after, caller, rest::topic_list},
+    http::{accept::Representation, board_after, caller, query::Query, rest::topic_list},
     preferences::Preferences,
     render,
     state::AppState,

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use kairanban_core::TopicId;
 use kairanban_store::Page;
@@ -12,7 +12,12 @@ use serde::Deserialize;
 use super::{answer, answer_as_text};
 use crate::{
     error::ApiError,
-    http::{accept::Representation, board_name, caller, rest::topic_list, rest::topics::topic_id},
+    http::{
+        accept::Representation,
+        board_name, caller,
+        query::Query,
+        rest::{topic_list, topics::topic_id},
+    },
     preferences::Preferences,
     render::{
         self,

@@ -1,9 +1,6 @@
 //! The server itself, for administrators: what it does now, and what was done with it.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Query},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,7 +11,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    http::caller,
+    http::{caller, query::Query},
     render::{
         self,
         rest::{AuditPageView, Stats},

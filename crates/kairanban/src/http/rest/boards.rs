@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Path, Payload, Query},
+    web::{Data, Path, Payload},
 };
 use kairanban_core::{BoardName, Invalid};
 use kairanban_store::BoardEdit;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Problem},
-    http::{board_after, board_name, body, caller},
+    http::{board_after, board_name, body, caller, query::Query},
     render::{
         self,
         rest::{BoardSummary, BoardsView},

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use kairanban_core::{Cursor, CursorError, LogStart, ResetReason};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 use super::{json, paging::PageRequest, responses::RefusalResponses};
 use crate::{
     error::{ApiError, Problem},
-    http::{board_name, caller},
+    http::{board_name, caller, query::Query},
     render::{
         self,
         rest::ChangesView,

@@ -1,10 +1,13 @@
 //! The API's own description: an OpenAPI document made from the handlers, and pages to browse it
 //! that need no other site.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::header,
     web::{Data, Path},
 };
@@ -23,6 +26,7 @@ use super::{administration, boards, changes, sessions, tokens, topic_list, topic
 use crate::{
     config::RestSettings,
     error::ApiError,
+    http::shared_file::SharedFile,
     render::schemas::{CursorSchema, IdempotencyKeySchema},
     state::AppState,
 };
@@ -135,23 +139,36 @@ fn set_bounds(document: &mut Document, settings: &RestSettings) {
     }
 }
 
+/// The document as it is sent, from its first reader on.
+#[derive(Debug, Default)]
+pub struct DocumentFile(OnceLock<serde_json::Result<SharedFile>>);
+
 /// Answers `GET /api/v1/openapi.json`.
 ///
 /// # Errors
 /// If the document cannot be written, which a test holds that it can.
-pub async fn get_openapi(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let mut document = Api::openapi();
-    set_bounds(&mut document, &state.rest);
-    let text = document
-        .to_pretty_json()
-        .map_err(|error| ApiError::Internal {
+pub async fn get_openapi(
+    request: HttpRequest,
+    state: Data<AppState>,
+    file: Data<DocumentFile>,
+) -> Result<HttpResponse, ApiError> {
+    let file = file.0.get_or_init(|| {
+        let text = document(&state.rest).to_pretty_json()?;
+        Ok(SharedFile::new((text + "\n").into()))
+    });
+    let file = file
+        .as_ref()
+        .map_err(|error: &serde_json::Error| ApiError::Internal {
             cause: error.to_string(),
-        })?;
-    let mut response = HttpResponse::Ok();
-    Ok(response
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(text + "\n"))
+        });
+    file?.answer(&request, "application/json")
+}
+
+/// Makes the document of a server with these settings.
+fn document(settings: &RestSettings) -> Document {
+    let mut document = Api::openapi();
+    set_bounds(&mut document, settings);
+    document
 }
 
 /// Answers `GET /api/v1/docs`: to where its files stand beside it.

@@ -17,11 +17,22 @@ pub enum RefusalResponses {
     /// There is no such thing, or the caller may not know of it.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-    /// Too much from one address; `Retry-After` says when there is room again.
-    #[response(status = 429, content_type = "application/problem+json")]
+    /// The host of the request is not this server's (`server.public_url`, `server.hosts`).
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(Problem),
+    /// Too much from one address.
+    #[response(
+        status = 429,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u64, description = "Seconds until there is room again"))
+    )]
     TooMany(Problem),
     /// The database is away. Whether a write was done is unknown.
-    #[response(status = 503, content_type = "application/problem+json")]
+    #[response(
+        status = 503,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u64, description = "Seconds until another attempt may help"))
+    )]
     Unavailable(Problem),
 }
 

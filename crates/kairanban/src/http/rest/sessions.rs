@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use kairanban_store::StoreError;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    http::{caller, row_id},
+    http::{caller, query::Query, row_id},
     render::{self, rest::SessionsView},
     state::AppState,
 };

@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Path, Payload, Query},
+    web::{Data, Path, Payload},
 };
 use chrono::{DateTime, Utc};
 use kairanban_core::{BoardName, Scope, TokenName, expiry};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    http::{body, caller, row_id},
+    http::{body, caller, query::Query, row_id},
     render::{
         self,
         rest::{NewTokenView, TicketView, TokenView, TokensView},

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Path, Query},
+    web::{Data, Path},
 };
 use kairanban_core::{BoardName, SearchText, TopicId};
 use kairanban_store::Page;
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     auth::Caller,
     error::{ApiError, Problem},
-    http::{accept, admission::admit_long_poll, board_name, caller, conditional},
+    http::{accept, admission::admit_long_poll, board_name, caller, conditional, query::Query},
     limits::ClientAddress,
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::{BoardView, SearchedPage},

@@ -226,6 +226,7 @@ pub async fn post_topic(
     let topic = body::draft(&request, payload, &state, &[BodyKind::Json])
         .await?
         .check()?;
+    conditional::ensure_met(&request, &state, &caller, &board).await?;
     let topic = state
         .boards
         .create_topic(&caller, board.clone(), topic, key)

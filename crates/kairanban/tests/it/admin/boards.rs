@@ -1,12 +1,17 @@
 //! Boards over REST: created, changed, listed and deleted, by administrators alone.
 
 use super::delete;
-use crate::node::{Database, Node};
+use crate::{
+    node::{Database, Node},
+    wire::Answer,
+};
 
 crate::on_both!(
     boards_are_made_and_closed,
     a_board_that_cannot_be_made_is_refused,
     a_token_for_one_board_changes_that_board_alone,
+    what_people_read_as_a_name_hides_nothing,
+    a_title_that_shows_nothing_counts_as_none,
 );
 
 const BOARDS: &str = "/api/v1/boards";
@@ -120,4 +125,71 @@ fn a_token_for_one_board_changes_that_board_alone(database: Database) {
         403,
         "that requires a token for all boards"
     );
+}
+
+/// Names a board, a token and the author of a topic.
+fn name_each(node: &Node, admin: &str, text: &str) -> [(&'static str, Answer); 3] {
+    let topics = "/api/v1/boards/main/topics";
+    let title = serde_json::json!({"title": text});
+    let token = serde_json::json!({"name": text, "scope": "read"});
+    let topic = serde_json::json!({"comment": "a", "author": text});
+    [
+        ("title", "PATCH", LOST, title),
+        ("name", "POST", "/api/v1/tokens", token),
+        ("author", "POST", topics, topic),
+    ]
+    .map(|(field, method, path, body)| {
+        let answer = node.send_as(method, path, admin, &[], &body.to_string());
+        (field, answer)
+    })
+}
+
+/// All of them keep one rule.
+fn what_people_read_as_a_name_hides_nothing(database: Database) {
+    let (node, admin) = with_an_administrator(database);
+    create_lost(&node, &admin);
+    for hidden in [
+        "\u{3164}",
+        "\u{200B}",
+        "ann\u{E0061}",
+        "ann\u{E0020}",
+        "a\u{2028}b",
+        "an\u{200C}n",
+        "a\u{202E}b",
+    ] {
+        for (field, answer) in name_each(&node, &admin, hidden) {
+            let fault = answer.json()["errors"][0].clone();
+            assert_eq!(
+                (
+                    answer.status,
+                    fault["field"].as_str(),
+                    fault["code"].as_str()
+                ),
+                (422, Some(field), Some("forbidden_character")),
+                "{hidden:?}: {answer:?}"
+            );
+            assert!(answer.body.contains("invisible"), "{answer:?}");
+        }
+    }
+    for written in [
+        "می\u{200C}خواهم",
+        "क\u{94D}\u{200D}ष",
+        "葛\u{E0100}城",
+        "❤\u{FE0E}",
+        "🏴\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+    ] {
+        for (field, answer) in name_each(&node, &admin, written) {
+            assert!(matches!(answer.status, 200 | 201), "{field}: {answer:?}");
+            assert_eq!(answer.json()[field].as_str(), Some(written), "{field}");
+        }
+    }
+}
+
+/// Another program may have written it.
+fn a_title_that_shows_nothing_counts_as_none(database: Database) {
+    let node = Node::start(database);
+    node.database
+        .sql("UPDATE boards SET title = '\u{3164}\u{200B}' WHERE name = 'main';");
+    let index = node.get("/boards").body;
+    assert!(index.contains(">main</a>"), "{index}");
 }
