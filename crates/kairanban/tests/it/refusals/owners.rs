@@ -58,7 +58,7 @@ fn a_trigger_that_fails_for_every_post_refuses_each_and_is_named() {
         ("no_schema", "PERFORM 1 FROM no_such_schema.x;"),
         ("no_column", "NEW.no_such_column := 1;"),
         ("no_function", "PERFORM no_such_function();"),
-        ("no_syntax", "EXECUTE 'SELEC 1';"),
+        ("no_syntax", "EXECUTE 'SELECT FROM WHERE';"),
         ("ambiguous", "PERFORM id FROM topics a, topics b;"),
         ("in_ours", "UPDATE topics SET no_such_column = 1;"),
     ] {
