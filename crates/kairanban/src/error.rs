@@ -2,6 +2,7 @@
 //! for a terminal, as a page for a browser.
 
 mod conversions;
+mod problem;
 
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use kairanban_core::Invalid;
-use serde::Serialize;
 use thiserror::Error;
-use utoipa::ToSchema;
+
+pub use problem::{FieldProblem, Problem};
 
 use crate::telemetry::LogThrottle;
 
@@ -165,46 +166,6 @@ fn faults(faults: &[Invalid]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
-}
-
-/// The body of an error.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Problem {
-    /// The name of the status.
-    pub title: &'static str,
-    /// The status of the answer.
-    pub status: u16,
-    /// The stable code of the error, for programs.
-    pub code: &'static str,
-    /// What is wrong, in English.
-    pub detail: String,
-    /// Where in the body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The fields at fault.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldProblem>,
-}
-
-/// One field at fault.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FieldProblem {
-    /// The name of the field.
-    pub field: &'static str,
-    /// The stable code of the error, for programs.
-    pub code: &'static str,
-    /// What is wrong with it, in English.
-    pub detail: String,
-}
-
-impl FieldProblem {
-    fn of(fault: &Invalid) -> Self {
-        Self {
-            field: fault.field,
-            code: fault.reason.code(),
-            detail: fault.to_string(),
-        }
-    }
 }
 
 /// Seconds until another attempt may help, where nothing better is known.
