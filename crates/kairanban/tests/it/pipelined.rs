@@ -103,17 +103,22 @@ fn is_kept(line: &str) -> bool {
     .any(|name| line.starts_with(name))
 }
 
-/// Reads one answer as a client does that follows RFC 9112, section 6.3.
-fn read_answer(input: &mut impl std::io::BufRead, method: &str) -> Option<Answered> {
+/// Reads the lines before the body, in lower case.
+fn read_head(input: &mut impl std::io::BufRead) -> Option<Vec<String>> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
         input.read_line(&mut line).ok()?;
         match line.strip_suffix("\r\n")? {
-            "" => break,
+            "" => return Some(lines),
             line => lines.push(line.to_lowercase()),
         }
     }
+}
+
+/// Reads one answer as a client does that follows RFC 9112, section 6.3.
+fn read_answer(input: &mut impl std::io::BufRead, method: &str) -> Option<Answered> {
+    let lines = read_head(input)?;
     let mut body = Vec::new();
     let has_body = method != "HEAD";
     if has_body && value(&lines, "transfer-encoding") == Some("chunked") {

@@ -193,23 +193,25 @@ fn what_depends_on_the_reader_is_not_shared() {
     assert!(!page("en").contains("typed"));
 }
 
+/// Returns the feed that a client gets that knows the server as `host`.
+fn feed_of(node: &Node, host: &str) -> wire::Answer {
+    let mut connection = wire::connect(node.address);
+    write!(
+        connection,
+        "GET /b/main/feed.xml HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("asked");
+    wire::read_answer(&mut std::io::BufReader::new(connection), false)
+}
+
 /// A feed has absolute addresses, which a client without configuration may have in any form.
 #[test]
 fn a_feed_that_is_shared_has_the_addresses_of_each_reader() {
     let node = Node::start(Database::sqlite());
     node.post("the only topic");
-    let feed = |host: &str| {
-        let mut connection = wire::connect(node.address);
-        write!(
-            connection,
-            "GET /b/main/feed.xml HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )
-        .expect("asked");
-        wire::read_answer(&mut std::io::BufReader::new(connection), false)
-    };
-    assert_eq!(feed("127.0.0.1:\"><x").status, 400);
+    assert_eq!(feed_of(&node, "127.0.0.1:\"><x").status, 400);
     for host in ["localhost", "127.0.0.1:8", "[::1%25a~b]:9", "[::1]:99"] {
-        let feed = feed(host);
+        let feed = feed_of(&node, host);
         let length: usize = feed
             .header("content-length")
             .and_then(|length| length.parse().ok())

@@ -46,40 +46,43 @@ fn the_most_specific_range_counts() {
     }
 }
 
+/// An `Accept`, a media type, and its quality by it.
+const RANGES: [(&str, &str, &str); 18] = [
+    ("TEXT/HTML", "text/html", "1"),
+    ("text/html ;q=0.5", "text/html", "0.5"),
+    ("text/html; ;;q=0.5;", "text/html", "0.5"),
+    ("text/html; , */*;q=0.2", "text/html", "1"),
+    ("text/html; Q=0.5", "text/html", "0.5"),
+    ("text/html\t;\tq=0.5", "text/html", "0.5"),
+    ("text/html;charset=utf-8", "text/html", "1"),
+    ("text/html;charset=\"UTF-8\"", "text/html", "1"),
+    (
+        "text/html;charset=iso-8859-1, */*;q=0.1",
+        "text/html",
+        "0.1",
+    ),
+    (
+        "text/html;note=\"a,b\";q=0.5, */*;q=0.1",
+        "text/html",
+        "0.1",
+    ),
+    (
+        "text/html;note=\"a\\\",b\";q=0.5, */*;q=0.1",
+        "text/html",
+        "0.1",
+    ),
+    ("text/html, image/gif, *; q=0.2", "text/css", "0.2"),
+    (",, text/html,,", "text/html", "1"),
+    ("text/html;q=nonsense, text/*;q=0.2", "text/html", "0.2"),
+    ("text/html;q=2, text/*;q=0.2", "text/html", "0.2"),
+    ("text, text/*;q=0.2", "text/html", "0.2"),
+    ("application/*", "application/json", "1"),
+    ("application/*", "text/html", "-"),
+];
+
 #[test]
 fn a_range_is_read_however_it_is_written() {
-    for (accept, media_type, expected) in [
-        ("TEXT/HTML", "text/html", "1"),
-        ("text/html ;q=0.5", "text/html", "0.5"),
-        ("text/html; ;;q=0.5;", "text/html", "0.5"),
-        ("text/html; , */*;q=0.2", "text/html", "1"),
-        ("text/html; Q=0.5", "text/html", "0.5"),
-        ("text/html\t;\tq=0.5", "text/html", "0.5"),
-        ("text/html;charset=utf-8", "text/html", "1"),
-        ("text/html;charset=\"UTF-8\"", "text/html", "1"),
-        (
-            "text/html;charset=iso-8859-1, */*;q=0.1",
-            "text/html",
-            "0.1",
-        ),
-        (
-            "text/html;note=\"a,b\";q=0.5, */*;q=0.1",
-            "text/html",
-            "0.1",
-        ),
-        (
-            "text/html;note=\"a\\\",b\";q=0.5, */*;q=0.1",
-            "text/html",
-            "0.1",
-        ),
-        ("text/html, image/gif, *; q=0.2", "text/css", "0.2"),
-        (",, text/html,,", "text/html", "1"),
-        ("text/html;q=nonsense, text/*;q=0.2", "text/html", "0.2"),
-        ("text/html;q=2, text/*;q=0.2", "text/html", "0.2"),
-        ("text, text/*;q=0.2", "text/html", "0.2"),
-        ("application/*", "application/json", "1"),
-        ("application/*", "text/html", "-"),
-    ] {
+    for (accept, media_type, expected) in RANGES {
         assert_eq!(quality(accept, media_type), expected, "{accept}");
     }
 }

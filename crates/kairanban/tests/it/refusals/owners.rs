@@ -48,20 +48,23 @@ fn a_trigger_that_fails_for_one_post_is_no_outage() {
     await_readiness(&node, 200, "\"ready\"");
 }
 
+/// Functions of the owner's that lack something or are wrong, with their names.
+const LACKING: [(&str, &str); 7] = [
+    ("no_table", "INSERT INTO no_such_table VALUES (1);"),
+    ("no_schema", "PERFORM 1 FROM no_such_schema.x;"),
+    ("no_column", "NEW.no_such_column := 1;"),
+    ("no_function", "PERFORM no_such_function();"),
+    ("no_syntax", "EXECUTE 'SELECT FROM WHERE';"),
+    ("ambiguous", "PERFORM id FROM topics a, topics b;"),
+    ("in_ours", "UPDATE topics SET no_such_column = 1;"),
+];
+
 /// What a function of the owner's lacks is no fault of the installation, even if each post meets
 /// it.
 #[test]
 fn a_trigger_that_fails_for_every_post_refuses_each_and_is_named() {
     let node = Node::start(Database::postgres());
-    for (name, body) in [
-        ("no_table", "INSERT INTO no_such_table VALUES (1);"),
-        ("no_schema", "PERFORM 1 FROM no_such_schema.x;"),
-        ("no_column", "NEW.no_such_column := 1;"),
-        ("no_function", "PERFORM no_such_function();"),
-        ("no_syntax", "EXECUTE 'SELECT FROM WHERE';"),
-        ("ambiguous", "PERFORM id FROM topics a, topics b;"),
-        ("in_ours", "UPDATE topics SET no_such_column = 1;"),
-    ] {
+    for (name, body) in LACKING {
         before_insert(&node.database, name, "", body);
         for _ in 0..2 {
             let answer = post(&node, "x");

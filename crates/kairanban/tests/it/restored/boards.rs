@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     node::{Database, Node},
+    sse::Reader,
     wire::Answer,
 };
 
@@ -120,6 +121,18 @@ fn boards_that_exchange_their_names_take_no_old_cursor(database: Database) {
     takes_no_old_cursor(&node, "blue", &cursor, "first of red", "first of blue");
 }
 
+/// Returns the names of the events before the first cursor of another epoch than `old`, and it.
+fn until_new_epoch(stream: &mut Reader, old: &str) -> (Vec<String>, String) {
+    let mut seen = Vec::new();
+    loop {
+        let event = stream.event();
+        match event.id {
+            Some(id) if event.name == "cursor" && !id.starts_with(old) => return (seen, id),
+            _ => seen.push(event.name),
+        }
+    }
+}
+
 fn a_board_that_a_restore_lacks_ends_and_holds_up_no_other(database: Database) {
     let way = if database.is_postgres() {
         RestoreWay::DropCreate
@@ -140,14 +153,7 @@ fn a_board_that_a_restore_lacks_ends_and_holds_up_no_other(database: Database) {
     backup.put_back(&node);
     assert!(next(&mut one, "bye").data.contains("gone"));
     // The board that is there goes on in the new history, with a cursor of its own.
-    let mut seen = Vec::new();
-    let cursor = loop {
-        let event = many.event();
-        match event.id {
-            Some(id) if event.name == "cursor" && !id.starts_with(&old) => break id,
-            _ => seen.push(event.name),
-        }
-    };
+    let (seen, cursor) = until_new_epoch(&mut many, &old);
     assert!(cursor.ends_with("~later"), "{cursor}");
     for name in ["bye", "reset", "snapshot"] {
         assert!(

@@ -3,6 +3,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    ops::Range,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -174,6 +175,22 @@ const KINDS: &[Kind] = &[
     },
 ];
 
+/// Returns the requests with these numbers, the last of which ends the connection.
+fn batch_of(kind: &Kind, client: &str, numbers: Range<usize>) -> Vec<u8> {
+    let last = numbers.end - 1;
+    let requests = numbers.flat_map(|n| {
+        let end: &[(&str, &str)] = if n == last {
+            &[("Connection", "close")]
+        } else {
+            &[]
+        };
+        let headers = [kind.headers, &[("X-Forwarded-For", client)], end].concat();
+        let path = kind.path.replace("{n}", &n.to_string());
+        wire::message(kind.method, &path, &headers, kind.body.as_bytes())
+    });
+    requests.collect()
+}
+
 /// Sends a part of the flood on one connection after the other. Returns how many were answered, and
 /// how many of them refused.
 fn send_part(node: &Node, kind: &Kind, client: &str, part: usize) -> (usize, usize) {
@@ -185,18 +202,8 @@ fn send_part(node: &Node, kind: &Kind, client: &str, part: usize) -> (usize, usi
         PIPELINED
     };
     for batch in 0..FLOOD / CONNECTIONS / pipelined {
-        let requests = (0..pipelined).flat_map(|place| {
-            let n = (part * FLOOD + batch * pipelined + place).to_string();
-            let end: &[(&str, &str)] = if place + 1 == pipelined {
-                &[("Connection", "close")]
-            } else {
-                &[]
-            };
-            let headers = [kind.headers, &[("X-Forwarded-For", client)], end].concat();
-            let path = kind.path.replace("{n}", &n);
-            wire::message(kind.method, &path, &headers, kind.body.as_bytes())
-        });
-        let requests: Vec<u8> = requests.collect();
+        let first = part * FLOOD + batch * pipelined;
+        let requests = batch_of(kind, client, first..first + pipelined);
         let mut connection = wire::connect(node.address);
         connection.write_all(&requests).expect("sent");
         let mut answers = Vec::new();

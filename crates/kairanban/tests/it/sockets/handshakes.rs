@@ -21,36 +21,35 @@ fn with(from: &str, to: &str) -> String {
     GOOD.replacen(from, to, 1)
 }
 
+/// What is replaced in a good handshake, by what, and the status of the answer.
+const HANDSHAKES: [(&str, &str, u16); 16] = [
+    ("", "", 101),
+    ("websocket", "WebSocket", 101),
+    (
+        "Connection: Upgrade",
+        "Connection: keep-alive, Upgrade",
+        101,
+    ),
+    ("Version: 13", "Version: 8", 426),
+    ("Version: 13", "Version: 14", 426),
+    ("Version: 13", "Version: 13, 8", 426),
+    ("Sec-WebSocket-Version: 13\r\n", "", 426),
+    ("Upgrade: websocket\r\n", "", 426),
+    ("websocket", "h2c", 426),
+    ("websocket", "h2c, websocket", 426),
+    ("websocket", "websocket\r\nUpgrade: h2c", 426),
+    ("Connection: Upgrade", "Connection: close", 426),
+    ("HTTP/1.1", "HTTP/1.0", 426),
+    ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
+    ("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\n", 400),
+    ("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+];
+
 #[test]
 fn what_is_no_handshake_is_refused_with_what_to_send() {
     let node = Node::start(Database::sqlite());
-    for (request, status) in [
-        (GOOD.to_owned(), 101),
-        (with("websocket", "WebSocket"), 101),
-        (
-            with("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
-            101,
-        ),
-        (with("Version: 13", "Version: 8"), 426),
-        (with("Version: 13", "Version: 14"), 426),
-        (with("Version: 13", "Version: 13, 8"), 426),
-        (with("Sec-WebSocket-Version: 13\r\n", ""), 426),
-        (with("Upgrade: websocket\r\n", ""), 426),
-        (with("websocket", "h2c"), 426),
-        (with("websocket", "h2c, websocket"), 426),
-        (with("websocket", "websocket\r\nUpgrade: h2c"), 426),
-        (with("Connection: Upgrade", "Connection: close"), 426),
-        (with("HTTP/1.1", "HTTP/1.0"), 426),
-        (
-            with("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""),
-            400,
-        ),
-        (with("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\n"), 400),
-        (
-            with("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            400,
-        ),
-    ] {
+    for (good, other, status) in HANDSHAKES {
+        let request = with(good, other);
         let mut connection = wire::connect(node.address);
         connection.write_all(request.as_bytes()).expect("sent");
         let (answered, head) = wire::read_head(&mut BufReader::new(connection));
