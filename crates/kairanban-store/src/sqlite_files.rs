@@ -163,7 +163,7 @@ impl SqliteFiles {
                 Ok(())
             }
             Ok(WalFound::Overwritten) => Err(StoreError::Unavailable(format!(
-                "something else than SQLite wrote {}",
+                "something other than SQLite wrote to {}",
                 self.wal().display()
             ))),
             // What cannot be read, as on systems other than Unix, says nothing.
@@ -315,8 +315,8 @@ impl SqliteFiles {
         let is_same = (&mark.database, mark.generation) == (&now.database, now.generation);
         is_same.then(|| {
             format!(
-                "the database is damaged ({text}): stop the server, and mend the file or restore \
-                 a backup"
+                "the database is damaged ({text}): stop the server, and repair the file or \
+                 restore a backup"
             )
         })
     }

@@ -89,5 +89,10 @@ pub async fn in_time<T>(
 }
 
 fn no_answer<T>(_: Elapsed) -> Result<T, StoreError> {
-    Err(StoreError::Unavailable("it does not answer".to_owned()))
+    Err(unanswered())
+}
+
+/// Returns the error of a query without an answer in time.
+pub fn unanswered() -> StoreError {
+    StoreError::Unavailable("the database does not answer".to_owned())
 }

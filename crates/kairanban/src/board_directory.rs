@@ -16,7 +16,7 @@ use kairanban_core::BoardName;
 use kairanban_store::{Store, StoreError, TitledBoard, Visible};
 use parking_lot::Mutex;
 
-use crate::blocking::query;
+use crate::blocking::{query, unanswered};
 
 /// Boards in a list.
 const LISTED_MAX: usize = 50;
@@ -125,7 +125,7 @@ impl BoardDirectory {
         // Those who waited for a reading that failed do not wait for another one.
         let has_failed = failed_at.is_some_and(|failed_at| failed_at > began);
         let read = if has_failed {
-            Err(StoreError::Unavailable("it does not answer".to_owned()))
+            Err(unanswered())
         } else {
             query(store, read).await
         };

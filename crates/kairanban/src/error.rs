@@ -92,7 +92,10 @@ pub enum ApiError {
     )]
     Misdirected,
     /// Only a WebSocket is at this address.
-    #[error("this is a WebSocket: ask by HTTP/1.1, Upgrade: websocket, Sec-WebSocket-Version: 13")]
+    #[error(
+        "this address takes only WebSockets: send GET by HTTP/1.1 with Upgrade: websocket and \
+         Sec-WebSocket-Version: 13"
+    )]
     UpgradeRequired,
     /// The request cannot be read.
     #[error("{detail}")]

@@ -138,4 +138,17 @@ mod tests {
     fn every_language_says_everything() {
         assert_eq!(keys(Language::En), keys(Language::Ja));
     }
+
+    #[test]
+    fn every_code_of_an_error_has_a_text() {
+        let source = include_str!("error.rs");
+        let (_, table) = source.split_once("const fn code(").expect("the codes");
+        let (table, _) = table.split_once("/// ").expect("what follows them");
+        let codes: Vec<_> = table.split('"').skip(1).step_by(2).collect();
+        assert!(codes.contains(&"upgrade_required"), "{codes:?}");
+        let keys = keys(Language::En);
+        for code in codes {
+            assert!(keys.contains(&format!("problem.{code}")), "{code}");
+        }
+    }
 }

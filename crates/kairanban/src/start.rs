@@ -69,7 +69,7 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
         for what in mend(&address, config.first_timeouts())
             .map_err(|error| failed(config, &address, error))?
         {
-            tracing::warn!("mended: {what}");
+            tracing::warn!("repaired: {what}");
         }
         refuse_damage(&address, &wait_for(config, &address, true, deadline)?)?;
     }

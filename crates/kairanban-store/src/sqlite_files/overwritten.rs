@@ -59,7 +59,7 @@ impl OverwriteWatch {
         watch
     }
 
-    /// Returns whether something else than SQLite wrote the database since the last call.
+    /// Returns whether something other than SQLite wrote to the database since the last call.
     pub(crate) fn is_overwritten(&mut self) -> bool {
         self.read_marks().unwrap_or(false)
     }

@@ -84,7 +84,7 @@ struct BoardKey {
 }
 
 /// Makes triggers and indexes again that were dropped, and enables triggers that were disabled, as
-/// `kairanban migrate` does. Returns what was mended.
+/// `kairanban migrate` does. Returns what was repaired.
 ///
 /// # Errors
 /// If the database is away, or the tables are in use or belong to another role.
@@ -115,7 +115,7 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     {
         match repair_sql.map(|sql| run(&mut connection, &sql)) {
             Some(Ok(())) => mended.push(what),
-            Some(Err(error)) => tracing::warn!(%error, "it stays so that {what}"),
+            Some(Err(error)) => tracing::warn!(%error, "cannot repair: {what}"),
             None => {}
         }
     }

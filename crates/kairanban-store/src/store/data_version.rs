@@ -217,7 +217,7 @@ impl DataVersion {
             Err(error) if passes(&error) => FileWatchError::Again(error),
             Err(error) => self.end(
                 &format!(
-                    "something else than SQLite wrote the database (cp, truncate?), and it does \
+                    "something other than SQLite wrote to the database (cp, truncate?), and it does \
                      not fit its -wal ({error}), which was moved aside. If you restored a backup, \
                      start the server again; otherwise put one in its place first"
                 ),
@@ -226,7 +226,7 @@ impl DataVersion {
             Ok(()) => {
                 self.files.reopen_all();
                 self.reopen(
-                    "something else than SQLite wrote the database (cp, truncate?); what is there \
+                    "something other than SQLite wrote to the database (cp, truncate?); what is there \
                      now is sound",
                 )
             }
@@ -257,7 +257,7 @@ impl DataVersion {
         if self.files.wal_has_what_counts() {
             return self.end(
                 &format!(
-                    "{error} (cp, truncate?). What is still whole of it is kept; what was written \
+                    "{error} (cp, truncate?). Transactions in it that are intact are kept; what was written \
                      last may be lost: end every program that uses the database, and start the \
                      server again"
                 ),

@@ -52,7 +52,7 @@ impl Store {
                 .with_write_lock(|connection| tokens::record_use(connection, found))
         {
             // They are valid all the same.
-            tracing::warn!(%error, "it could not be noted that tokens or sessions were used");
+            tracing::warn!(%error, "cannot record the use of tokens or sessions");
         }
     }
 

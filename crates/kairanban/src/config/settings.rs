@@ -46,11 +46,10 @@ impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         let host = text.parse::<IpAddr>().map(IpNet::from);
-        text.parse().or(host).map(Self).map_err(|_| {
-            D::Error::custom(format!(
-                "{text:?} is no network, as in \"10.0.0.0/8\", and no address"
-            ))
-        })
+        text.parse()
+            .or(host)
+            .map(Self)
+            .map_err(|_| D::Error::custom("must be a network, as in \"10.0.0.0/8\", or an address"))
     }
 }
 

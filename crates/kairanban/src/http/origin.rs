@@ -105,7 +105,7 @@ fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
             Some(false) => return Err(ApiError::Misdirected),
             None => {
                 return Err(ApiError::bad_request(
-                    "this is no host, or no port behind it",
+                    "the Host header is not a valid host, or its port is not valid",
                 ));
             }
         }

@@ -38,7 +38,7 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
 fn undecoded(name: &str, fault: urlencoded::DecodeError) -> ApiError {
     let must = match fault {
         urlencoded::DecodeError::Escape => {
-            "have two hex digits behind each %; %25 is a percent sign"
+            "have two hex digits after each %; %25 is a percent sign"
         }
         urlencoded::DecodeError::NotUtf8 => "be UTF-8",
     };
@@ -126,7 +126,7 @@ impl de::Error for ParameterError {
     }
 
     fn duplicate_field(name: &'static str) -> Self {
-        Self::new(name, "stand only once")
+        Self::new(name, "appear only once")
     }
 }
 
@@ -183,17 +183,16 @@ struct ParameterValue<'de> {
 }
 
 impl ParameterValue<'_> {
-    fn number<T: FromStr<Err = ParseIntError>>(&self, must: &str) -> Result<T, ParameterError> {
+    fn number<T: FromStr<Err = ParseIntError>>(&self) -> Result<T, ParameterError> {
         self.value.parse().map_err(|error: ParseIntError| {
-            let is_too_large = *error.kind() == IntErrorKind::PosOverflow;
-            ParameterError::new(
-                self.name,
-                if is_too_large {
-                    "be a smaller number"
-                } else {
-                    must
-                },
-            )
+            let must = match error.kind() {
+                IntErrorKind::PosOverflow => "be a smaller number",
+                // Of a negative number a type without a sign says that it has no such digit.
+                _ if self.value.parse::<i64>().is_ok() => "be a larger number",
+                IntErrorKind::NegOverflow => "be a larger number",
+                _ => "be a whole number",
+            };
+            ParameterError::new(self.name, must)
         })
     }
 }
@@ -210,11 +209,11 @@ impl<'de> Deserializer<'de> for ParameterValue<'de> {
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParameterError> {
-        visitor.visit_i64(self.number("be a whole number")?)
+        visitor.visit_i64(self.number()?)
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParameterError> {
-        visitor.visit_u64(self.number("be a whole number, 0 or more")?)
+        visitor.visit_u64(self.number()?)
     }
 
     forward_to_deserialize_any! {
@@ -275,22 +274,14 @@ mod tests {
             ("x=%ff", "x", "x must be UTF-8"),
             ("before=x", "before", "before must be a whole number"),
             ("before=", "before", "before must be a whole number"),
-            (
-                "limit=-1",
-                "limit",
-                "limit must be a whole number, 0 or more",
-            ),
-            (
-                "limit=1.5",
-                "limit",
-                "limit must be a whole number, 0 or more",
-            ),
+            ("limit=-1", "limit", "limit must be a larger number"),
+            ("limit=1.5", "limit", "limit must be a whole number"),
             (
                 "before=99999999999999999999",
                 "before",
                 "before must be a smaller number",
             ),
-            ("q=a&q=b", "q", "q must stand only once"),
+            ("q=a&q=b", "q", "q must appear only once"),
             ("Q=a", "Q", "it must be before, limit or q"),
         ] {
             let error = Query::<Strict>::parse(query).expect_err(query);

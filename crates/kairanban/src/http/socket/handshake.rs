@@ -1,4 +1,5 @@
-//! Refuses handshakes that the library would take for good, or refuses without saying what to send.
+//! Refuses WebSocket handshakes that actix would accept although they are invalid, or refuse
+//! without saying what to send.
 
 use actix_web::{
     HttpRequest,
@@ -31,7 +32,7 @@ pub(super) fn check(request: &HttpRequest) -> Result<(), ApiError> {
             .is_some_and(|length| length != "0");
     if has_body {
         return Err(ApiError::bad_request(
-            "the handshake of a WebSocket has no body",
+            "a WebSocket handshake must not have a body",
         ));
     }
     Ok(())

@@ -117,7 +117,10 @@ fn a_backup_copied_over_the_file_in_use_ends_the_server_and_is_what_the_next_one
                 let _ = fs::remove_file(beside(&node.database.file(), ending));
             }
         }
-        ends(&mut node, "something else than SQLite wrote the database");
+        ends(
+            &mut node,
+            "something other than SQLite wrote to the database",
+        );
         node.restart();
         assert_eq!(node.database.sql("PRAGMA integrity_check;"), "ok");
         let shown = comments(&node);
@@ -181,7 +184,10 @@ fn a_truncated_file_ends_the_server() {
             .open(node.database.file())
             .expect("a file");
         file.set_len(len).expect("truncated");
-        ends(&mut node, "something else than SQLite wrote the database");
+        ends(
+            &mut node,
+            "something other than SQLite wrote to the database",
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::node::Node;
 
-const WRITTEN: &str = "something else than SQLite wrote";
+const WRITTEN: &str = "something other than SQLite wrote";
 
 fn wal(node: &Node) -> PathBuf {
     beside(&node.database.file(), "-wal")
