@@ -321,7 +321,7 @@ impl SqliteFiles {
         })
     }
 
-    /// Lends no connection any more.
+    /// Makes every later connection fail.
     pub(crate) fn give_up(&self, reason: &str, fate: WalFate) {
         let mut in_use = self.0.in_use.lock();
         in_use.unusable = Some(reason.to_owned());

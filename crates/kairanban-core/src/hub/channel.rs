@@ -131,7 +131,7 @@ impl BoardChannel {
         published
     }
 
-    /// Has the readers check their permission again, if the policies that the board has now do not
+    /// Makes readers check their permission again, if the policies that the board has now do not
     /// let everyone read it.
     pub(super) fn announce_policies(&self, live: &MutexGuard<'_, BoardState>) {
         if live.policies().is_some_and(|now| !now.is_public()) {

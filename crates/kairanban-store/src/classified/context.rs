@@ -7,7 +7,7 @@
 
 use crate::needs::{OWN_FUNCTIONS, function_name};
 
-/// How a statement begins that `classified_write` was given with values.
+/// The text with which a statement begins that `classified_write` runs with values.
 const WITH_VALUES: &str = "EXECUTE kairanban_write";
 
 /// One step on the way to an error.

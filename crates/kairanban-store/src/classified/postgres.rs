@@ -146,8 +146,8 @@ fn checked(
     }
 }
 
-/// Returns the error that it is by what stands behind it: something of ours alone, which is no
-/// row's, or a function of the owner's, which is named.
+/// Replaces an error by what caused it: an object of ours, or a function of the owner's, which it
+/// names.
 fn of_origin(
     connection: &mut PgConnection,
     error: StoreError,

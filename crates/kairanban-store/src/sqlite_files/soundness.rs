@@ -14,9 +14,8 @@ use crate::{
 /// larger one, damage shows when it is met.
 const BYTES_MAX: i64 = 256 << 20;
 
-/// Lists what SQLite says of a file that is sound: of one in which nothing is wrong, or pages are
-/// unused, or values are such as the schema does not take, or a virtual table of the owner's says
-/// something of itself; and its headings.
+/// Findings of SQLite that are no damage: unused pages, values that the schema does not take, what
+/// a virtual table of the owner's says of itself, headings, and that nothing is wrong.
 const HARMLESS: &[&str] = &[
     "*** in database",
     "never used",

@@ -165,7 +165,7 @@ fn whole_frames(wal: &fs::File, index: &WalIndex) -> io::Result<u32> {
     Ok(whole)
 }
 
-/// Goes on with the checksum of SQLite's file format.
+/// Continues the checksum of SQLite's file format.
 fn checksum([mut first, mut second]: [u32; 2], bytes: &[u8], is_big: bool) -> [u32; 2] {
     for pair in bytes.chunks_exact(8) {
         let [one, other] = [0, 4].map(|at| part(pair, at)).map(if is_big {

@@ -41,7 +41,7 @@ enum Part {
 /// What comes next of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// This many bytes, which are not none.
+    /// This many bytes, at least one.
     Bytes(u64),
     /// The size of a chunk, as far as it is known, up to the end of its line.
     Size(u64, Digits),

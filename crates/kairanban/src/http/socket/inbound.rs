@@ -27,8 +27,8 @@ const MASK_BYTES: u64 = 4;
 /// The longest head, without the mask.
 const HEAD_BYTES_MAX: usize = 10;
 
-/// What a socket and the bytes that come to it tell each other. A clone is another handle to the
-/// same.
+/// State shared by a socket and the bytes it receives: the pongs that are due, and why a frame was
+/// refused. A clone is another handle to it.
 #[derive(Clone, Default)]
 pub(super) struct SocketWatch(Rc<SocketWatchState>);
 

@@ -180,7 +180,7 @@ impl SchemaObject {
     }
 }
 
-/// Returns what has an identity drawn as the statement has it that makes one.
+/// Turns the statement that adds an identity into the one that resets it.
 fn generated(made: &str) -> String {
     let column = made.split(" AS IDENTITY").next().unwrap_or_default();
     column.replacen(" ADD GENERATED ", " SET GENERATED ", 1)

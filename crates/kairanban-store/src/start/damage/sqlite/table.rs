@@ -180,7 +180,7 @@ fn checks(tokens: &[SqlToken]) -> impl Iterator<Item = String> {
     starts.map(|(at, _)| format!("CHECK {}", joined(&tokens[at + 1..=end_of(tokens, at + 1)])))
 }
 
-/// Returns where the brackets end that begin at an index.
+/// Returns the index of the bracket that closes the one at `start`.
 fn end_of(tokens: &[SqlToken], start: usize) -> usize {
     let mut depth = 0;
     let mut places = tokens.iter().enumerate().skip(start);

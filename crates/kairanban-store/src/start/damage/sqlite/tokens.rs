@@ -80,8 +80,7 @@ fn skip_comment(chars: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// Returns what stands before the quote that ends it; one that is doubled is part of it, except in
-/// brackets.
+/// Reads a quoted text up to its closing quote. A doubled one is part of it, except in brackets.
 fn quoted(chars: &mut Peekable<Chars<'_>>, end: char) -> String {
     let mut text = String::new();
     while let Some(char) = chars.next() {
