@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use kairanban_core::Scope;
 
 use super::*;
@@ -96,4 +98,18 @@ fn a_command_on_a_token_targets_nothing_that_others_change() {
 fn a_command_on_a_session_targets_nothing_that_others_change() {
     let end = AdminCommand::EndBrowserSession { id: 7 };
     check(end, ("session.end", None, Some(7), None, false));
+}
+
+#[test]
+fn the_actions_in_the_audit_are_documented() {
+    let document = include_str!("../../../../docs/OPERATIONS.md");
+    let (_, table) = document.split_once("| action |").expect("the list");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let documented: BTreeSet<_> = table.split('`').skip(1).step_by(2).collect();
+    let commands = include_str!("../admin.rs").split("CommandRow::new(");
+    let actions: BTreeSet<_> = commands
+        .skip(1)
+        .filter_map(|rest| rest.split('"').nth(1))
+        .collect();
+    assert_eq!(documented, actions);
 }
