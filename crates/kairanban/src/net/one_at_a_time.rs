@@ -20,7 +20,7 @@ use actix_web::{
 /// What actix may read of a connection: no more than one request.
 #[derive(Debug)]
 pub struct OneAtATime {
-    part: Cell<Part>,
+    part: Cell<RequestPart>,
     /// Whether a part of the body has come that actix has not read yet.
     is_behind: Cell<bool>,
     /// The task that waits until actix may read on.
@@ -29,51 +29,51 @@ pub struct OneAtATime {
 
 /// What comes next of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Head(Line),
+enum RequestPart {
+    Head(LinePosition),
     /// actix has the whole head, and has not said what follows it.
     Unknown,
-    Body(Body),
+    Body(BodyPart),
     /// Nothing: the request is complete.
     End,
 }
 
 /// What comes next of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum BodyPart {
     /// This many bytes, at least one.
     Bytes(u64),
     /// The size of a chunk, as far as it is known, up to the end of its line.
-    Size(u64, Digits),
+    Size(u64, SizeDigits),
     /// This many bytes of a chunk.
     Chunk(u64),
     /// The end of the line behind a chunk.
     ChunkEnd,
     /// The lines behind the last chunk.
-    Trailer(Line),
+    Trailer(LinePosition),
     /// Another protocol, which does not end.
     Endless,
 }
 
 /// Whether digits of a size may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digits {
+pub enum SizeDigits {
     Come,
     Ended,
 }
 
 /// Where in lines that end with an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum LinePosition {
     /// Before the first one that is not empty.
     Before,
     Start,
     Within,
 }
 
-impl Body {
+impl BodyPart {
     /// A body in chunks.
-    pub const CHUNKED: Self = Self::Size(0, Digits::Come);
+    pub const CHUNKED: Self = Self::Size(0, SizeDigits::Come);
 
     /// Returns the body that follows a head, as actix reads it. What follows an upgrade is known
     /// only with the answer.
@@ -90,7 +90,7 @@ impl Body {
 impl Default for OneAtATime {
     fn default() -> Self {
         Self {
-            part: Cell::new(Part::Head(Line::Before)),
+            part: Cell::new(RequestPart::Head(LinePosition::Before)),
             is_behind: Cell::new(false),
             waiting: RefCell::default(),
         }
@@ -100,8 +100,8 @@ impl Default for OneAtATime {
 impl OneAtATime {
     /// Returns whether actix may read on; a request behind this one only if `is_answered`.
     pub fn may_read(&self, is_answered: bool) -> bool {
-        if is_answered && self.part.get() == Part::End {
-            self.part.set(Part::Head(Line::Before));
+        if is_answered && self.part.get() == RequestPart::End {
+            self.part.set(RequestPart::Head(LinePosition::Before));
         }
         let may_read = !self.part.get().is_stop();
         if may_read {
@@ -135,12 +135,13 @@ impl OneAtATime {
 
     /// Returns whether actix has a head that it has not read.
     pub fn is_unknown(&self) -> bool {
-        self.part.get() == Part::Unknown
+        self.part.get() == RequestPart::Unknown
     }
 
     /// Notes what follows the head.
-    pub fn head_is_read(&self, body: Option<Body>) {
-        self.part.set(body.map_or(Part::End, Part::Body));
+    pub fn head_is_read(&self, body: Option<BodyPart>) {
+        self.part
+            .set(body.map_or(RequestPart::End, RequestPart::Body));
         let has_come = self.waiting.borrow().is_some();
         self.is_behind.set(body.is_some() && has_come);
         self.wake();
@@ -159,7 +160,7 @@ impl OneAtATime {
     }
 }
 
-impl Part {
+impl RequestPart {
     const fn is_stop(self) -> bool {
         matches!(self, Self::Unknown | Self::End)
     }
@@ -177,7 +178,7 @@ impl Part {
     }
 }
 
-impl Body {
+impl BodyPart {
     fn step(self, bytes: &[u8]) -> (Option<Self>, usize) {
         let next = match (self, bytes[0]) {
             (Self::Endless, _) => return (Some(self), bytes.len()),
@@ -194,14 +195,14 @@ impl Body {
                 };
                 return (Some(next), taken);
             }
-            (Self::Size(0, _), b'\n') => Some(Self::Trailer(Line::Start)),
+            (Self::Size(0, _), b'\n') => Some(Self::Trailer(LinePosition::Start)),
             (Self::Size(size, _), b'\n') => Some(Self::Chunk(size)),
-            (Self::Size(size, Digits::Come), digit) if digit.is_ascii_hexdigit() => {
+            (Self::Size(size, SizeDigits::Come), digit) if digit.is_ascii_hexdigit() => {
                 let digit = char::from(digit).to_digit(16).unwrap_or_default();
                 let size = size.saturating_mul(16).saturating_add(digit.into());
-                Some(Self::Size(size, Digits::Come))
+                Some(Self::Size(size, SizeDigits::Come))
             }
-            (Self::Size(size, _), _) => Some(Self::Size(size, Digits::Ended)),
+            (Self::Size(size, _), _) => Some(Self::Size(size, SizeDigits::Ended)),
             (Self::ChunkEnd, b'\n') => Some(Self::CHUNKED),
             (Self::ChunkEnd, _) => Some(self),
             (Self::Trailer(line), byte) => line.step(byte).map(Self::Trailer),
@@ -210,7 +211,7 @@ impl Body {
     }
 }
 
-impl Line {
+impl LinePosition {
     /// Returns what comes behind a byte; `None` behind the empty line.
     const fn step(self, byte: u8) -> Option<Self> {
         match (self, byte) {
@@ -235,14 +236,14 @@ mod tests {
     use super::*;
 
     /// A head, what follows it, and what actix says of that.
-    fn request(kind: u8, body: &[u8]) -> (Vec<u8>, Option<Body>) {
+    fn request(kind: u8, body: &[u8]) -> (Vec<u8>, Option<BodyPart>) {
         let length = body.len() as u64;
         let head = b"\r\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n";
         match kind {
             0 => (head.to_vec(), None),
             1 => (
                 [head, body].concat(),
-                Some(Body::Bytes(length)).filter(|_| length > 0),
+                Some(BodyPart::Bytes(length)).filter(|_| length > 0),
             ),
             _ => {
                 let mut chunks = Vec::new();
@@ -256,7 +257,7 @@ mod tests {
                     b"00\r\nA: b\r\n\r\n"
                 };
                 chunks.extend(end);
-                ([head, chunks.as_slice()].concat(), Some(Body::CHUNKED))
+                ([head, chunks.as_slice()].concat(), Some(BodyPart::CHUNKED))
             }
         }
     }

@@ -29,7 +29,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     half_close::{EndMeaning, HalfClose},
-    one_at_a_time::{Body, OneAtATime},
+    one_at_a_time::{BodyPart, OneAtATime},
     split_body::SplitBody,
 };
 
@@ -209,7 +209,7 @@ impl RequestClock {
         matches!(self.0.phase.get(), Phase::Head(_))
     }
 
-    fn head_is_complete(&self, body: Option<Body>) {
+    fn head_is_complete(&self, body: Option<BodyPart>) {
         let until = Instant::now() + self.0.limits.body + ANSWER_GRACE;
         self.0.body_is_used_up.set(false);
         self.0.half_close.set_meaning(EndMeaning::WaitsForAnswer);
@@ -331,7 +331,7 @@ pub async fn notify_clock<B: MessageBody>(
     let clock = request.conn_data::<RequestClock>().cloned();
     let answering = Answering(clock.clone());
     if let Some(clock) = clock {
-        let body = Body::of(&request);
+        let body = BodyPart::of(&request);
         clock.head_is_complete(body);
         if body.is_some() {
             poll_fn(|_| clock.0.requests.poll_body()).await;
@@ -351,7 +351,7 @@ pub async fn notify_clock<B: MessageBody>(
     {
         clock.body_is_complete();
         clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
-        clock.0.requests.head_is_read(Some(Body::Endless));
+        clock.0.requests.head_is_read(Some(BodyPart::Endless));
     }
     Ok(response.map_body(|_, body| SplitBody::new(body, answering)))
 }
