@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use inbound::{Inbound, SocketWatch};
+use inbound::{CheckedFrames, SocketWatch};
 
 use crate::{
     auth::Caller,
@@ -79,8 +79,8 @@ pub async fn get_board_socket(
     let board = board_name(&board)?;
     let format = StreamFormat::OF_SOCKETS;
     let encoder = query.encoder(&state, format)?;
-    let (reader, watch) = match admit_to_board(&request, &state, &board, format, &query).await? {
-        Admission::Open(reader, watch) => (reader, watch),
+    let (reader, admitted) = match admit_to_board(&request, &state, &board, format, &query).await? {
+        Admission::Open(reader, admitted) => (reader, admitted),
         Admission::Refused(Bye::Limit) => return Err(ApiError::TOO_MANY_STREAMS),
         Admission::Refused(_) => {
             return Err(ApiError::Unavailable {
@@ -89,7 +89,7 @@ pub async fn get_board_socket(
         }
     };
     handshake::check(&request)?;
-    let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
+    let stream = BoardStream::new(admitted, encoder, Arc::clone(&state.stream_deps), reader);
     let client = ClientAddress::of(&request, &state.trusted_proxies);
     let watch = SocketWatch::default();
     let payload = watched(&request, payload, &state, watch.clone()).await;
@@ -137,9 +137,9 @@ async fn watched(
 ) -> Result<Payload, actix_web::Error> {
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let (payload, reads) = (payload.into_inner(), Arc::clone(&state.reads));
-    let inbound = Inbound::new(payload, watch, state.body_bytes_max, reads, client);
+    let checked = CheckedFrames::new(payload, watch, state.body_bytes_max, reads, client);
     let mut payload: dev::Payload = dev::Payload::Stream {
-        payload: Box::pin(inbound),
+        payload: Box::pin(checked),
     };
     // The library takes no other kind, and this is how one is made.
     Payload::from_request(request, &mut payload).await
@@ -179,7 +179,7 @@ type Answer = Pin<Box<dyn Future<Output = (Bytes, bool)>>>;
 
 impl Socket {
     async fn run(mut self) {
-        let end = self.talk().await;
+        let end = self.serve().await;
         // After a fault the client may be sending still: it can read the close frame as long as
         // what it sends is read.
         if let (Some(clock), SocketEnd::Client(_) | SocketEnd::Server(_)) = (&self.clock, &end) {
@@ -195,7 +195,7 @@ impl Socket {
     }
 
     /// Sends updates and answers messages, one after the other, until either side ends.
-    async fn talk(&mut self) -> SocketEnd {
+    async fn serve(&mut self) -> SocketEnd {
         let (mut heard_at, mut ping_at) = (Instant::now(), Instant::now() + self.heartbeat);
         let mut asked: Option<Answer> = None;
         let mut refused = 0;
@@ -211,7 +211,7 @@ impl Socket {
                     refused = if is_bad { refused + 1 } else { 0 };
                     let sent = frames(&mut self.session, &answer).await;
                     if refused >= self.post_handler.state.bad_messages_max {
-                        return SocketEnd::Fault(too_much_rubbish(refused));
+                        return SocketEnd::Fault(too_many_refused(refused));
                     }
                     sent
                 }
@@ -261,7 +261,7 @@ impl Socket {
     }
 }
 
-fn too_much_rubbish(refused: usize) -> CloseReason {
+fn too_many_refused(refused: usize) -> CloseReason {
     CloseReason {
         code: CloseCode::Policy,
         description: Some(format!(

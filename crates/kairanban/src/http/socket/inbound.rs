@@ -60,7 +60,7 @@ impl SocketWatch {
 
 /// The bytes that a client sends, up to the first frame that is refused by its head, or to the end
 /// of the connection.
-pub(super) struct Inbound {
+pub(super) struct CheckedFrames {
     payload: Payload,
     heads: FrameHeads,
     rules: FrameRules,
@@ -77,7 +77,7 @@ struct FrameRules {
     client: Option<ClientAddress>,
 }
 
-impl Inbound {
+impl CheckedFrames {
     /// Watches over the frames in `payload`. Each that ends no message is taken from `quota`.
     pub(super) fn new(
         payload: Payload,
@@ -101,7 +101,7 @@ impl Inbound {
     }
 }
 
-impl Stream for Inbound {
+impl Stream for CheckedFrames {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
