@@ -1,7 +1,9 @@
 //! Text as a terminal can show it without obeying it. Other programs write rows too, so a comment
 //! may hold what no form accepts.
 
-use crate::text::{columns, is_bidi_control};
+use icu_properties::{CodePointMapData, props::EastAsianWidth};
+
+use crate::text::{is_bidi_control, is_invisible, is_mark};
 
 /// Stands for a character that is not shown.
 const REPLACEMENT: char = '\u{FFFD}';
@@ -79,6 +81,17 @@ pub fn wrap(line: &str, first: usize, rest: usize) -> Vec<String> {
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
+}
+
+/// Returns how many columns a character takes on a terminal.
+fn columns(c: char) -> usize {
+    if is_mark(c) || is_invisible(c) {
+        return 0;
+    }
+    match CodePointMapData::<EastAsianWidth>::new().get(c) {
+        EastAsianWidth::Wide | EastAsianWidth::Fullwidth => 2,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod search;
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{
-        BidiControl, DefaultIgnorableCodePoint, EastAsianWidth, GeneralCategory, PatternWhiteSpace,
+        BidiControl, DefaultIgnorableCodePoint, GeneralCategory, PatternWhiteSpace,
         PrependedConcatenationMark, WhiteSpace,
     },
 };
@@ -47,17 +47,6 @@ pub(crate) fn is_mark(c: char) -> bool {
             | GeneralCategory::SpacingMark
             | GeneralCategory::EnclosingMark
     )
-}
-
-/// Returns how many columns a character takes on a terminal.
-pub(crate) fn columns(c: char) -> usize {
-    if is_mark(c) || is_invisible(c) {
-        return 0;
-    }
-    match CodePointMapData::<EastAsianWidth>::new().get(c) {
-        EastAsianWidth::Wide | EastAsianWidth::Fullwidth => 2,
-        _ => 1,
-    }
 }
 
 /// Returns whether a text would be shown as an empty one.

@@ -7,9 +7,9 @@ use icu_properties::{
     props::{Dash, DefaultIgnorableCodePoint},
 };
 
-/// Folds a text for search: texts that differ by case, width, normal form, invisible characters or
-/// the kind of a dash are folded alike. Turkish dotted and dotless letters come to `i`, since
-/// nothing says that a text is Turkish.
+/// Folds a text for search: texts that differ by case, width, normal form, the kind of a dash or
+/// characters that Unicode lets a program ignore (`Default_Ignorable_Code_Point`) are folded alike.
+/// Turkish dotted and dotless letters come to `i`, since nothing says that a text is Turkish.
 #[must_use]
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
