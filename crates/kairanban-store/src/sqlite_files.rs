@@ -49,7 +49,7 @@ pub(crate) struct FileMark {
 
 impl FileMark {
     /// Returns whether a connection on these files is open on those that lie there `now`.
-    pub(crate) fn is_of(&self, now: &Self) -> bool {
+    pub(crate) fn matches(&self, now: &Self) -> bool {
         self.database == now.database
             && self.generation == now.generation
             && (self.wal.is_none() || self.wal == now.wal)
@@ -59,7 +59,7 @@ impl FileMark {
 /// Whether what a connection is open on is what lies there; Postgres has no files.
 pub(crate) fn is_open_on(opened: Option<&FileMark>, now: Option<&FileMark>) -> bool {
     match (opened, now) {
-        (Some(opened), Some(now)) => opened.is_of(now),
+        (Some(opened), Some(now)) => opened.matches(now),
         (opened, now) => opened.is_none() && now.is_none(),
     }
 }
@@ -156,7 +156,7 @@ impl SqliteFiles {
         let Some((wal, shm, held)) = self.watched() else {
             return Ok(());
         };
-        match wal::look(&wal, &shm, held.as_ref()) {
+        match wal::inspect(&wal, &shm, held.as_ref()) {
             Ok(WalFound::Fits(index)) => {
                 let mut in_use = self.0.in_use.lock();
                 in_use.held = index.or(in_use.held);
@@ -237,7 +237,7 @@ impl SqliteFiles {
                 }
                 self.leave_wal_behind(mark, &before);
             }
-            Some(mark) if connections > 0 && !mark.is_of(&before) => {
+            Some(mark) if connections > 0 && !mark.matches(&before) => {
                 return Err(StoreError::Unavailable(format!(
                     "{} was removed while it was in use; what it held is being saved",
                     self.wal().display()

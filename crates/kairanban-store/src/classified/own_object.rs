@@ -27,10 +27,10 @@ pub(super) enum OwnObject {
 
 impl OwnObject {
     /// Returns the error for what was refused here.
-    pub(super) fn refused(&self, said: &str) -> StoreError {
+    pub(super) fn refused(&self, message: &str) -> StoreError {
         let text = match self {
-            Self::Table(name) => format!("the table {name} refuses a row: {said}"),
-            Self::Function(name) => format!("the function or trigger {name} fails: {said}"),
+            Self::Table(name) => format!("the table {name} refuses a row: {message}"),
+            Self::Function(name) => format!("the function or trigger {name} fails: {message}"),
         };
         StoreError::fault(FaultKind::Schema, text)
     }
@@ -82,18 +82,18 @@ pub(super) enum Origin {
     Owners(String),
 }
 
-/// Finds what stands behind an error, by its context and what the database `said`: an error in a
-/// `command`, or in a statement that writes the `table`. Returns `None` for the statement itself.
+/// Finds what stands behind an error, by its context and the `message` of the database: an error in
+/// a `command`, or in a statement that writes the `table`. Returns `None` for the statement itself.
 pub(super) fn origin(
     context: &str,
     command: &str,
     table: Option<&'static str>,
-    said: &str,
+    message: &str,
 ) -> Option<Origin> {
     let frames = frames(context, command);
     let ours = frames.iter().position(|one| one.own_function().is_some());
     let object = match ours {
-        Some(at) => within_function(&frames[..=at], said),
+        Some(at) => within_function(&frames[..=at], message),
         None => written_by(&frames, table).and_then(own_table),
     };
     object
@@ -111,11 +111,11 @@ fn written_by(frames: &[ErrorFrame], table: Option<&'static str>) -> Option<&'st
 }
 
 /// Returns what of ours refused within the last of the frames, a function of ours.
-fn within_function(frames: &[ErrorFrame], said: &str) -> Option<OwnObject> {
+fn within_function(frames: &[ErrorFrame], message: &str) -> Option<OwnObject> {
     let function = frames.last()?.own_function()?;
     let within: Vec<_> = frames.iter().filter_map(ErrorFrame::statement).collect();
     if frames.len() == 1 {
-        let is_of_row = SAID_OF_ROWS.iter().any(|words| said.contains(words));
+        let is_of_row = SAID_OF_ROWS.iter().any(|words| message.contains(words));
         return (!is_of_row).then_some(OwnObject::Function(function));
     }
     match written_tables(&within.join("\n")).last() {
@@ -141,9 +141,9 @@ mod tests {
     const TOP: &str = "SQL statement \"EXECUTE kairanban_write('x', 'INSERT INTO audit')\"\n\
         PL/pgSQL function classified_write(text,jsonb) line 20 at EXECUTE";
 
-    fn assert_own_object(inner: &str, statement: &str, said: &str, object: Option<OwnObject>) {
+    fn assert_own_object(inner: &str, statement: &str, message: &str, object: Option<OwnObject>) {
         let context = format!("{inner}{TOP}");
-        let found = match origin(&context, "", written_table(statement), said) {
+        let found = match origin(&context, "", written_table(statement), message) {
             Some(Origin::Ours(object)) => Some(object),
             _ => None,
         };
@@ -198,7 +198,7 @@ mod tests {
         let insert = "INSERT INTO \"topics\" (\"comment\") VALUES ($1)";
         let of_keys =
             "WITH bounded AS (SELECT 1), noted AS (INSERT INTO idempotency (key) SELECT 1)";
-        for (inner, statement, said, object) in [
+        for (inner, statement, message, object) in [
             ("", insert, "", None),
             ("", "DELETE FROM \"tokens\"", "", None),
             ("", "SELECT id FROM topics FOR NO KEY UPDATE", "", None),
@@ -231,7 +231,7 @@ mod tests {
                 Some(Table("changes")),
             ),
         ] {
-            assert_own_object(inner, statement, said, object);
+            assert_own_object(inner, statement, message, object);
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
     fn what_our_functions_and_keys_do_is_ours_and_what_they_say_of_a_row_is_not() {
         use OwnObject::{Function, Table};
         let insert = "INSERT INTO \"topics\" (\"comment\") VALUES ($1)";
-        for (inner, statement, said, object) in [
+        for (inner, statement, message, object) in [
             (
                 "SQL statement \"INSERT INTO board_lives (board_id) VALUES (1)\n\
                  ON CONFLICT (board_id) DO UPDATE SET named_by = 1\"\n\
@@ -276,7 +276,7 @@ mod tests {
                 Some(Table("tickets")),
             ),
         ] {
-            assert_own_object(inner, statement, said, object);
+            assert_own_object(inner, statement, message, object);
         }
     }
 }

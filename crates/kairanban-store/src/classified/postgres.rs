@@ -152,7 +152,7 @@ fn of_origin(
     connection: &mut PgConnection,
     error: StoreError,
     (command, table): (&str, Option<&'static str>),
-    said: &str,
+    message: &str,
 ) -> Result<StoreError, StoreError> {
     let kind = match &error {
         StoreError::Refused(_) => None,
@@ -162,11 +162,11 @@ fn of_origin(
         }) => Some(*kind),
         _ => return Ok(error),
     };
-    let origin = own_object::origin(&failed_in(connection)?, command, table, said);
+    let origin = own_object::origin(&failed_in(connection)?, command, table, message);
     Ok(match (origin, kind) {
-        (Some(Origin::Ours(object)), _) => object.refused(said),
+        (Some(Origin::Ours(object)), _) => object.refused(message),
         (Some(Origin::Owners(line)), Some(kind)) => {
-            StoreError::fault(kind, format!("{said} ({line})"))
+            StoreError::fault(kind, format!("{message} ({line})"))
         }
         _ => error,
     })
@@ -188,10 +188,10 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
     let Some(state) = outcome.state else {
         return Ok(());
     };
-    let said = outcome.message.unwrap_or_default();
-    let error = of_sqlstate(&state, said.clone());
+    let message = outcome.message.unwrap_or_default();
+    let error = of_sqlstate(&state, message.clone());
     let table = own_object::written_table(command);
-    match of_origin(connection, error, (command, table), &said)? {
+    match of_origin(connection, error, (command, table), &message)? {
         StoreError::Refused(refusal) => Err(located(connection, refusal)?),
         error => Err(error),
     }
@@ -203,9 +203,9 @@ fn located(connection: &mut PgConnection, refusal: Refusal) -> Result<StoreError
     let context = failed_in(connection)?;
     // Names of functions are not translated.
     Ok(if context.contains("transaction_stamped()") {
-        let said = refusal.sentence.unwrap_or_default();
-        let cause = format!("{said} ({})", context.lines().next().unwrap_or_default());
-        StoreError::stamp_refused((!said.is_empty()).then_some(said), cause)
+        let message = refusal.sentence.unwrap_or_default();
+        let cause = format!("{message} ({})", context.lines().next().unwrap_or_default());
+        StoreError::stamp_refused((!message.is_empty()).then_some(message), cause)
     } else {
         StoreError::Refused(refusal)
     })

@@ -93,11 +93,11 @@ pub(crate) fn check_stamping(connection: &mut SqliteConnection) -> Result<(), St
     let logged = connection
         .batch_execute("INSERT INTO changes (revision, kind, board_id) VALUES (0, 'token', 0)");
     if let Err(error) = logged {
-        let said = error.to_string();
+        let message = error.to_string();
         // Our own triggers refuse no such row.
         return Err(match meaning(error) {
             StoreError::Refused(_) => foreign_trigger(connection, None)
-                .unwrap_or_else(|| OwnObject::Table("changes").refused(&said)),
+                .unwrap_or_else(|| OwnObject::Table("changes").refused(&message)),
             other => other,
         });
     }
@@ -214,11 +214,12 @@ fn explained(
     error: DieselError,
     statement: &impl QueryFragment<Sqlite>,
 ) -> StoreError {
-    let said = error.to_string();
+    let message = error.to_string();
     let error = meaning(error);
     let text = diesel::debug_query::<Sqlite, _>(statement).to_string();
-    if let Some(object) = own_object(connection, &error, &said, &text) {
-        return foreign_trigger(connection, Some(&said)).unwrap_or_else(|| object.refused(&said));
+    if let Some(object) = own_object(connection, &error, &message, &text) {
+        return foreign_trigger(connection, Some(&message))
+            .unwrap_or_else(|| object.refused(&message));
     }
     let may_be_the_ids = match &error {
         StoreError::Refused(_) => true,
@@ -235,7 +236,7 @@ fn explained(
 fn own_object(
     connection: &mut SqliteConnection,
     error: &StoreError,
-    said: &str,
+    message: &str,
     statement: &str,
 ) -> Option<OwnObject> {
     match error {
@@ -246,12 +247,12 @@ fn own_object(
         _ => return None,
     }
     // Another request was quicker with the key; or what a row belongs to is gone.
-    if said.ends_with(": idempotency.board_id, idempotency.key")
-        || said == "FOREIGN KEY constraint failed"
+    if message.ends_with(": idempotency.board_id, idempotency.key")
+        || message == "FOREIGN KEY constraint failed"
     {
         return None;
     }
-    if let Some((_, name)) = said.split_once(" constraint failed: ") {
+    if let Some((_, name)) = message.split_once(" constraint failed: ") {
         let table = name
             .split_once('.')
             .and_then(|(table, _)| known_table(table));
@@ -264,7 +265,7 @@ fn own_object(
             ),
         };
     }
-    by_text(connection, "('trigger')", &literal(said))
+    by_text(connection, "('trigger')", &literal(message))
 }
 
 /// Finds the object of these kinds whose text has this, if only what is ours alone has it.

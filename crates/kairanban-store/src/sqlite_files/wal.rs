@@ -57,7 +57,7 @@ impl WalIndex {
     }
 
     /// Returns whether the last frame, and the header, are in the `-wal` as SQLite wrote them.
-    fn is_of(&self, wal: &fs::File) -> io::Result<bool> {
+    fn matches(&self, wal: &fs::File) -> io::Result<bool> {
         let Some(before) = self.frames.checked_sub(1) else {
             return Ok(true);
         };
@@ -87,7 +87,7 @@ pub(crate) enum WalFound {
 }
 
 /// Looks whether the `-wal` holds what SQLite wrote, also what it had written at an earlier look.
-pub(crate) fn look(
+pub(crate) fn inspect(
     wal: &fs::File,
     shm: &fs::File,
     earlier: Option<&WalIndex>,
@@ -100,8 +100,8 @@ pub(crate) fn look(
         let is_set_back = earlier.is_some_and(|earlier| earlier.frames > index.frames);
         let had = earlier.filter(|earlier| earlier.frames < index.frames);
         let fits = !is_set_back
-            && index.is_of(wal)?
-            && had.map_or(Ok(true), |earlier| earlier.is_of(wal))?;
+            && index.matches(wal)?
+            && had.map_or(Ok(true), |earlier| earlier.matches(wal))?;
         if fits {
             return Ok(WalFound::Fits(Some(index)));
         }

@@ -55,8 +55,8 @@ fn log_a_change(connection: &mut PgConnection) -> Result<(), StoreError> {
     );
     match run(connection, &logged) {
         Err(StoreError::Refused(refusal)) => {
-            let said = refusal.sentence.or(refusal.cause);
-            return Err(in_the_way(connection, said)?);
+            let message = refusal.sentence.or(refusal.cause);
+            return Err(in_the_way(connection, message)?);
         }
         done => done?,
     }
@@ -121,7 +121,7 @@ fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<()
 /// Returns the error for a log that does not take what it should, with what stands in its way.
 fn in_the_way(
     connection: &mut PgConnection,
-    said: Option<String>,
+    message: Option<String>,
 ) -> Result<StoreError, StoreError> {
     let query = format!(
         "coalesce((SELECT string_agg(format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass), \
@@ -129,9 +129,9 @@ fn in_the_way(
         needs::foreign_triggers_sql()
     );
     let found: String = diesel::select(diesel::dsl::sql::<Text>(&query)).get_result(connection)?;
-    Ok(match (found.is_empty(), said) {
+    Ok(match (found.is_empty(), message) {
         (false, _) => StoreError::foreign_triggers(&found),
-        (true, Some(said)) => StoreError::fault(FaultKind::TriggersOff, said),
+        (true, Some(message)) => StoreError::fault(FaultKind::TriggersOff, message),
         (true, None) => triggers_off(),
     })
 }
