@@ -89,31 +89,30 @@ impl Site {
     /// Returns whether the session of a browser counts for a request: our own page sent it, or no
     /// browser, or a person follows a link to here, which shows nothing to the page that it is on.
     #[must_use]
-    pub fn lends_session(&self, method: &Method, headers: &HeaderMap) -> bool {
-        self.is_own_origin(headers) || is_visit(method, headers)
+    pub fn accepts_session(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.is_same_origin(headers) || is_visit(method, headers)
     }
 
-    /// Returns whether our own page sent this, or no browser. Unlike [`is_ours`](Self::is_ours) it
-    /// is not true of the sites that are allowed to read and write here.
+    /// Returns whether our own page sent this, or no browser. Unlike
+    /// [`is_from_trusted_page`](Self::is_from_trusted_page) it is not true of the sites that are
+    /// allowed to read and write here.
     #[must_use]
-    pub fn is_own_origin(&self, headers: &HeaderMap) -> bool {
-        let fetch_site = headers
-            .get("sec-fetch-site")
-            .map(|site| site.to_str().unwrap_or_default());
-        let mut lines = headers.get_all(header::ORIGIN);
-        let from = lines.next();
-        let from = from.map(|line| line.to_str().ok().and_then(origin));
-        let is_named = fetch_site == Some("same-origin");
-        fetch_site.is_none_or(is_same_site)
-            && lines.next().is_none()
-            && from
-                .is_none_or(|from| from.is_some_and(|from| self.is_own(&from, is_named, headers)))
+    pub fn is_same_origin(&self, headers: &HeaderMap) -> bool {
+        let source = RequestSource::of(headers);
+        let is_named = source.fetch_site == Some("same-origin");
+        source.is_vouched_for().unwrap_or(true)
+            && source.origins.is_some_and(|origins| {
+                origins.len() <= 1
+                    && origins
+                        .iter()
+                        .all(|from| self.owns(from, is_named, headers))
+            })
     }
 
-    /// Returns whether an origin is our own; `is_named` if the browser says that it is.
-    fn is_own(&self, from: &Origin, is_named: bool, headers: &HeaderMap) -> bool {
+    /// Returns whether an origin is this server; `is_named` if the browser says that it is.
+    fn owns(&self, from: &Origin, is_named: bool, headers: &HeaderMap) -> bool {
         self.public.as_ref() == Some(from)
-            || (is_of_host(from, headers) && !self.is_downgraded(from))
+            || (has_requested_host(from, headers) && !self.is_downgraded(from))
             // A proxy may have changed the host, but the browser knows.
             || (is_named && !self.allowed.contains(from))
     }
@@ -126,31 +125,59 @@ impl Site {
 
     /// Returns whether our own page sent this, or one of a site that is allowed, or no browser.
     #[must_use]
-    pub fn is_ours(&self, headers: &HeaderMap) -> bool {
+    pub fn is_from_trusted_page(&self, headers: &HeaderMap) -> bool {
+        let source = RequestSource::of(headers);
+        let is_vouched_for = source.is_vouched_for();
+        let is_known =
+            |from: &Origin| self.allowed.contains(from) || self.public.as_ref() == Some(from);
+        source.origins.is_some_and(|origins| {
+            if origins.is_empty() {
+                return is_vouched_for.unwrap_or(true);
+            }
+            origins.iter().all(is_known)
+                || is_vouched_for.unwrap_or_else(|| {
+                    origins
+                        .iter()
+                        .all(|from| is_known(from) || has_requested_host(from, headers))
+                })
+        })
+    }
+}
+
+/// Where a browser says that a request comes from. A program says nothing.
+struct RequestSource<'a> {
+    /// The value of `Sec-Fetch-Site`.
+    fetch_site: Option<&'a str>,
+    /// The origins in `Origin`, of all sites that it came by (RFC 6454, section 7); `None` if they
+    /// cannot be read.
+    origins: Option<Vec<Origin>>,
+}
+
+impl<'a> RequestSource<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
         let fetch_site = headers
             .get("sec-fetch-site")
             .map(|site| site.to_str().unwrap_or_default());
         let mut lines = headers.get_all(header::ORIGIN);
-        let Some(from) = lines.next() else {
-            return fetch_site.is_none_or(is_same_site);
+        let origins = match (lines.next(), lines.next()) {
+            (None, _) => Some(Vec::new()),
+            (Some(line), None) => line
+                .to_str()
+                .ok()
+                .and_then(|line| line.split(' ').map(origin).collect()),
+            (Some(_), Some(_)) => None,
         };
-        // Who came by several sites names each of them (RFC 6454, section 7), in one line.
-        let from: Option<Vec<_>> = match from.to_str() {
-            Ok(from) if lines.next().is_none() => from.split(' ').map(origin).collect(),
-            _ => None,
-        };
-        let is_known =
-            |from: &Origin| self.allowed.contains(from) || self.public.as_ref() == Some(from);
-        from.is_some_and(|from| {
-            from.iter().all(is_known)
-                || fetch_site.map_or_else(
-                    || {
-                        from.iter()
-                            .all(|from| is_known(from) || is_of_host(from, headers))
-                    },
-                    is_same_site,
-                )
-        })
+        Self {
+            fetch_site,
+            origins,
+        }
+    }
+
+    /// Returns whether the browser says that our own page sent this, or a person; `None` if it says
+    /// neither.
+    fn is_vouched_for(&self) -> Option<bool> {
+        self.fetch_site
+            .map(|site| matches!(site, "same-origin" | "none"))
     }
 }
 
@@ -166,13 +193,9 @@ fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
             .all(|(name, value)| headers.get(*name).is_some_and(|found| found == value))
 }
 
-fn is_same_site(site: &str) -> bool {
-    matches!(site, "same-origin" | "none")
-}
-
 /// Returns whether an origin has the host and port of the request. Behind a proxy that ends TLS our
 /// own scheme is not known.
-fn is_of_host(from: &Origin, headers: &HeaderMap) -> bool {
+fn has_requested_host(from: &Origin, headers: &HeaderMap) -> bool {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());

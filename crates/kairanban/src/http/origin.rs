@@ -5,7 +5,7 @@
 //! protection from itself.
 
 use actix_web::{
-    Error, ResponseError as _,
+    Error,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{header, uri::Authority},
@@ -16,7 +16,7 @@ use actix_web::{
 use crate::{
     config::{CorsSettings, origin},
     error::ApiError,
-    http::probes::PROBES,
+    http::{present, probes::PROBES},
     state::AppState,
 };
 
@@ -62,13 +62,12 @@ pub async fn same_site_only(
     let site = request
         .app_data::<Data<AppState>>()
         .map(|state| &state.site);
-    if request.method().is_safe() || site.is_some_and(|site| site.is_ours(request.headers())) {
+    if request.method().is_safe()
+        || site.is_some_and(|site| site.is_from_trusted_page(request.headers()))
+    {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    // An answer, not an `Err`: that would pass by the middleware outside of this one.
-    Ok(request
-        .into_response(ApiError::CrossSite.error_response())
-        .map_into_right_body())
+    Ok(present::refused(request, &ApiError::CrossSite))
 }
 
 /// Refuses requests for a name that is not ours.
@@ -79,13 +78,10 @@ pub async fn known_hosts_only(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    let Err(refused) = check_host(&request) else {
-        return Ok(next.call(request).await?.map_into_left_body());
-    };
-    // An answer, not an `Err`: that would pass by the middleware outside of this one.
-    Ok(request
-        .into_response(refused.error_response())
-        .map_into_right_body())
+    match check_host(&request) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(error) => Ok(present::refused(request, &error)),
+    }
 }
 
 /// Checks the host of a request, and that of its target if it has one. A browser always sends one.

@@ -1,8 +1,8 @@
 //! Errors in the form that the client wants.
 
 use actix_web::{
-    Error, HttpRequest, HttpResponse,
-    body::{BoxBody, MessageBody},
+    Error, HttpRequest, HttpResponse, ResponseError as _,
+    body::{BoxBody, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{StatusCode, header},
     middleware::Next,
@@ -73,6 +73,17 @@ fn text(problem: &Problem) -> String {
     // It may have the words of a trigger, which other programs wrote.
     let detail = terminal::harmless(&problem.detail);
     format!("{} {}: {detail}\n", problem.status, problem.title)
+}
+
+/// Refuses a request in a middleware. It is answered, because an `Err` would pass by the middleware
+/// outside of that one.
+pub(super) fn refused<B>(
+    request: ServiceRequest,
+    error: &ApiError,
+) -> ServiceResponse<EitherBody<B>> {
+    request
+        .into_response(error.error_response())
+        .map_into_right_body()
 }
 
 /// Answers 404 at an address that does not exist.

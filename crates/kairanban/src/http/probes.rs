@@ -2,7 +2,7 @@
 //! the connection ends.
 
 use actix_web::{
-    Error, ResponseError as _,
+    Error,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::ConnectionType,
@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    http::stream_handlers,
+    http::{present, stream_handlers},
     net::connection_gate::{ConnectionPermit, refusal},
 };
 
@@ -35,9 +35,7 @@ pub async fn probes_only(
     let mut response = if is_admitted {
         next.call(request).await?.map_into_left_body()
     } else {
-        request
-            .into_response(refusal(reason).error_response())
-            .map_into_right_body()
+        present::refused(request, &refusal(reason))
     };
     let head = response.response_mut().head_mut();
     head.set_connection_type(ConnectionType::Close);

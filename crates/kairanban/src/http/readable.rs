@@ -2,14 +2,14 @@
 //! read from them.
 
 use actix_web::{
-    Error, ResponseError as _,
+    Error,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
     web::Data,
 };
 
-use super::{accept, query};
+use super::{accept, present, query};
 use crate::{error::ApiError, state::AppState};
 
 /// Refuses a request whose query is longer than `limits.query_bytes_max` or cannot be decoded,
@@ -24,10 +24,7 @@ pub async fn readable_only(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     match check(&request) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-        // An answer, not an `Err`: that would pass by the middleware outside of this one.
-        Err(error) => Ok(request
-            .into_response(error.error_response())
-            .map_into_right_body()),
+        Err(error) => Ok(present::refused(request, &error)),
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) struct EndedSession;
 /// Returns what the browser holds, if it counts for this request: one that our own page sent, or
 /// with which a person follows a link to here. CORS lends no session.
 pub(super) fn presented(request: &HttpRequest, state: &AppState) -> Option<String> {
-    let lends = state
+    let accepts = state
         .site
-        .lends_session(request.method(), request.headers());
-    held(request, state).filter(|_| lends)
+        .accepts_session(request.method(), request.headers());
+    held(request, state).filter(|_| accepts)
 }
 
 /// Returns what the browser holds. Of several values none is known to be ours.

@@ -73,7 +73,7 @@ pub async fn get_board_socket(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     // A browser asks no leave before it opens one of these, and it can post.
-    if !state.site.is_ours(request.headers()) {
+    if !state.site.is_from_trusted_page(request.headers()) {
         return Err(ApiError::CrossSite);
     }
     let board = board_name(&board)?;

@@ -136,7 +136,7 @@ fn only_our_own_pages_and_programs_may_write() {
         let request = headers
             .iter()
             .fold(request, |request, header| request.append_header(*header));
-        site.is_ours(request.to_srv_request().headers())
+        site.is_from_trusted_page(request.to_srv_request().headers())
     };
     for headers in OURS {
         assert!(ours(headers), "{headers:?}");
@@ -196,7 +196,7 @@ fn a_session_counts_for_our_own_pages_and_for_links() {
         let request = headers
             .iter()
             .fold(request, |request, header| request.append_header(*header));
-        site(&settings).lends_session(&method, request.to_srv_request().headers())
+        site(&settings).accepts_session(&method, request.to_srv_request().headers())
     };
     let link = [
         ("Sec-Fetch-Site", "cross-site"),

@@ -69,7 +69,7 @@ pub async fn post_logout(
 }
 
 fn ours_only(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
-    if state.site.is_own_origin(request.headers()) {
+    if state.site.is_same_origin(request.headers()) {
         Ok(())
     } else {
         Err(ApiError::CrossSite)
