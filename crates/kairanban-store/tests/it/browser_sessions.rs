@@ -19,6 +19,7 @@ crate::on_both!(
     a_session_ends_with_its_token,
     a_session_lasts_no_longer_than_its_token,
     a_session_is_that_of_one_secret_of_its_token,
+    a_session_that_no_list_shows_is_not_there_to_end,
     sessions_that_are_over_expire_and_are_not_logged,
     a_token_has_a_number_of_sessions_and_the_oldest_ends,
     sessions_are_listed_while_they_last,
@@ -146,6 +147,29 @@ fn a_session_is_that_of_one_secret_of_its_token(place: &Place) {
     place.foreign().run("UPDATE tokens SET digest = 'another'");
     assert_eq!(find(place, &secret), None);
     assert!(place.store.sessions(0, 9).expect("a list").rows.is_empty());
+}
+
+fn a_session_that_no_list_shows_is_not_there_to_end(place: &Place) {
+    for done_to_token in [
+        "revoked_at = CURRENT_TIMESTAMP",
+        "expires_at = created_at",
+        "digest = 'another'",
+    ] {
+        let (token, secret) = signed_in(place);
+        let session = find(place, &secret).and_then(|found| found.session);
+        let id = token.token.id;
+        place.foreign().run(&format!(
+            "UPDATE tokens SET {done_to_token} WHERE id = {id}"
+        ));
+        let before = place.head();
+        let ended = end(place, session.expect("found").id);
+        assert!(
+            matches!(ended, Err(StoreError::NoSuchSession(_))),
+            "{done_to_token}: {ended:?}"
+        );
+        place.store.end_session(&secret).expect("nothing to end");
+        assert_eq!(place.head(), before, "{done_to_token}");
+    }
 }
 
 fn sessions_that_are_over_expire_and_are_not_logged(place: &Place) {
