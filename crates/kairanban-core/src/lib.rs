@@ -53,7 +53,7 @@ pub use opening::{
 };
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;
-pub use permission::{Action, NotPermitted};
+pub use permission::{Action, NotPermitted, VisibleBoards};
 pub use policy::{Policies, PostPolicy, ReadPolicy};
 pub use reader::{BoardEnd, Delivery, MultiBoardPosition, ReaderPosition, Staleness, Step};
 pub use replay_buffer::ReplayBuffer;

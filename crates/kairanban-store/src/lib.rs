@@ -60,7 +60,7 @@ pub use migrate::migrate;
 pub use needs::channel_sql;
 pub use pool::PoolConnections;
 pub use repository::{
-    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, TitledBoard, Visible,
+    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, TitledBoard,
 };
 pub use row_page::RowPage;
 pub use secret::Secret;

@@ -16,9 +16,9 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use kairanban_core::{
-    Action, Actor, BoardChannel, BoardName, NotPermitted, Policies, Scope, Token,
+    Action, Actor, BoardChannel, BoardName, NotPermitted, Policies, Scope, Token, VisibleBoards,
 };
-use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes};
 use tokio::sync::watch;
 
 use crate::blocking::query;
@@ -59,8 +59,7 @@ impl Caller {
         }
     }
 
-    /// Decides whether the caller may do something on a board with these policies. A public board
-    /// needs no token.
+    /// Decides whether the caller may do something on a board with these policies.
     ///
     /// # Errors
     /// [`NotPermitted`] says why not.
@@ -70,6 +69,7 @@ impl Caller {
         board: &BoardName,
         policies: Policies,
     ) -> Result<(), NotPermitted> {
+        // On a public board the token need not be looked at, which streams do for each change.
         policies
             .authorize(None, action)
             .or_else(|_| policies.authorize(self.scope_on(board), action))
@@ -90,13 +90,16 @@ impl Caller {
         policies.is_none_or(|policies| self.may(Action::Read, &channel.board, policies))
     }
 
-    /// Returns which boards the caller may know of.
+    /// Returns the boards that lists show to the caller.
     #[must_use]
-    pub fn visible(&self) -> Visible {
-        match self.valid_token() {
-            None => Visible::Open(None),
-            Some(Token { board: None, .. }) => Visible::All,
-            Some(Token { board, .. }) => Visible::Open(board),
+    pub fn visible_boards(&self) -> VisibleBoards {
+        let token = self.valid_token().map(|token| token.visible_boards());
+        let visible = token.unwrap_or(VisibleBoards::Public);
+        match self.0.as_ref().and_then(|grant| grant.ticket.as_ref()) {
+            Some((only, _)) if visible != VisibleBoards::Public => {
+                VisibleBoards::PublicAnd(only.clone())
+            }
+            _ => visible,
         }
     }
 

@@ -169,7 +169,7 @@ impl BoardService {
         after_name: Option<BoardName>,
         limit: usize,
     ) -> Result<RowPage<Board, String>, StoreError> {
-        let visible = caller.visible();
+        let visible = caller.visible_boards();
         query(self.store(), move |store| {
             store.boards(&visible, after_name.as_ref(), limit)
         })
