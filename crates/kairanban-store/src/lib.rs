@@ -64,7 +64,7 @@ pub use repository::{
 };
 pub use row_page::RowPage;
 pub use secret::Secret;
-pub use start::{Check, check, mend};
+pub use start::{Check, check, repair};
 pub use start_error::StartError;
 pub use store::{DataVersion, FileWatchError, Store};
 pub use tickets::{NewTicket, TicketTimes};

@@ -35,7 +35,7 @@ use crate::{
 ///
 /// Where it says *if the database is away*, the error is [`StoreError::Unavailable`],
 /// [`StoreError::Fault`] or, if the database answers but not as its schema promises,
-/// [`StoreError::Unreadable`] or [`StoreError::Internal`].
+/// [`StoreError::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: Pool,
