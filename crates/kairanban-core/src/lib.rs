@@ -42,7 +42,7 @@ pub use board::{Board, BoardChange, BoardId, BoardInfo, BoardName, BoardTitle};
 pub use board_state::{BoardLoad, BoardState, OutdatedLoad, ReplayRange};
 pub use change::{BoardChanges, Change, ChangeKind, KnownSince, ListEffect, LogRow};
 pub use cursor::{Cursor, CursorError, Epoch, MultiBoardCursor};
-pub use digest::Digest;
+pub use digest::{Digest, hex};
 pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge};
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, ShownBoard, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};

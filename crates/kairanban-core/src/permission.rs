@@ -48,6 +48,12 @@ impl Policies {
         }
     }
 
+    /// Returns whether a caller whose token has this scope on the board may read it.
+    #[must_use]
+    pub fn is_readable(self, scope: Option<Scope>) -> bool {
+        self.authorize(scope, Action::Read).is_ok()
+    }
+
     /// Returns whether callers without a token may read the board.
     #[must_use]
     pub fn is_public(self) -> bool {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kairanban_core::{Action, BoardName, Policies, Scope};
+use kairanban_core::{BoardName, Policies, Scope};
 use kairanban_store::{Store, StoreError};
 use parking_lot::Mutex;
 use tokio::{
@@ -82,7 +82,11 @@ impl AbsentBoards {
     pub fn holds(&self, board: &BoardName, scope: Option<Scope>, now: Instant) -> bool {
         let names = self.names.lock();
         let absence = names.known.get(board).filter(|absence| now < absence.until);
-        absence.is_some_and(|absence| !is_readable(absence.hidden, scope))
+        absence.is_some_and(|absence| {
+            absence
+                .hidden
+                .is_none_or(|hidden| !hidden.is_readable(scope))
+        })
     }
 
     fn generation(&self) -> u64 {
@@ -105,12 +109,6 @@ impl AbsentBoards {
             names.known.insert(board, Absence { until, hidden });
         }
     }
-}
-
-/// Returns whether a board is known to be readable for a caller whose token has the scope `scope`
-/// there. One whose policies are not known is not: the database has to be asked.
-pub fn is_readable(policies: Option<Policies>, scope: Option<Scope>) -> bool {
-    policies.is_some_and(|policies| policies.authorize(scope, Action::Read).is_ok())
 }
 
 /// Finds boards. Cheap to clone.
@@ -219,14 +217,14 @@ async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLooku
     let now = Instant::now();
     for name in names {
         let policies = found.get(&name).copied();
-        if !is_readable(policies, None) {
+        if !policies.is_some_and(Policies::is_public) {
             lookups.absent.remember(name, policies, generation, now);
         }
     }
     let mut is_empty = true;
     for lookup in batch {
         let policies = found.get(&lookup.board).copied();
-        let answer = if is_readable(policies, lookup.scope) {
+        let answer = if policies.is_some_and(|policies| policies.is_readable(lookup.scope)) {
             is_empty = false;
             Ok(())
         } else {
