@@ -18,22 +18,15 @@ use std::{
 use kairanban_core::{BoardName, Policies, Scope};
 use kairanban_store::{Store, StoreError};
 use parking_lot::Mutex;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::sleep_until,
-};
+use tokio::{sync::mpsc, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocking::{in_time, query_priority},
+    blocking::query_priority,
     failpoint,
+    lookup_queue::{BATCH, Lookup, LookupQueue},
     pace::EmptyReads,
 };
-
-/// Names in one query.
-const BATCH: usize = 500;
-/// Lookups in the queue. Those that find no room wait for some.
-const QUEUE: usize = 1_024;
 
 /// Remembers names that no board has. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -113,24 +106,20 @@ impl AbsentBoards {
 
 /// Finds boards. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct BoardFinder {
-    store: Store,
-    queue: mpsc::Sender<BoardLookup>,
-}
+pub struct BoardFinder(LookupQueue<AskedBoard, ()>);
 
 /// The receiving end of the queue of lookups.
 #[derive(Debug)]
 pub struct BoardLookups {
-    queue: mpsc::Receiver<BoardLookup>,
+    queue: mpsc::Receiver<Lookup<AskedBoard, ()>>,
     absent: AbsentBoards,
     empty_reads: EmptyReads,
 }
 
-#[derive(Debug)]
-struct BoardLookup {
+#[derive(Clone, Debug)]
+struct AskedBoard {
     board: BoardName,
     scope: Option<Scope>,
-    answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
 impl BoardFinder {
@@ -141,33 +130,22 @@ impl BoardFinder {
         absent: AbsentBoards,
         empty_reads_per_s: NonZero<u32>,
     ) -> (Self, BoardLookups) {
-        let (queue, lookups) = mpsc::channel(QUEUE);
+        let (queue, lookups) = LookupQueue::new(store);
         let lookups = BoardLookups {
             queue: lookups,
             absent,
             empty_reads: EmptyReads::new(empty_reads_per_s, Instant::now()),
         };
-        (Self { store, queue }, lookups)
+        (Self(queue), lookups)
     }
 
     /// Asks the database whether there is a board that a caller may read whose token has `scope`
-    /// there. Cancel safe: the lookup of a client that has gone changes nothing.
+    /// there. Cancel safe.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
     pub async fn check(&self, board: BoardName, scope: Option<Scope>) -> Result<(), StoreError> {
-        let ended = || StoreError::Unavailable("the server is ending".to_owned());
-        let found = async {
-            let (answer, answered) = oneshot::channel();
-            let lookup = BoardLookup {
-                board,
-                scope,
-                answer,
-            };
-            self.queue.send(lookup).await.map_err(|_| ended())?;
-            answered.await.map_err(|_| ended())?
-        };
-        in_time(&self.store, found).await
+        self.0.ask(AskedBoard { board, scope }).await
     }
 }
 
@@ -192,15 +170,18 @@ pub async fn run(store: &Store, lookups: &mut BoardLookups, stop: &CancellationT
             batch.push(lookup);
         }
         // A caller that gave up waiting needs no answer.
-        batch.retain(|lookup| !lookup.answer.is_closed());
+        batch.retain(Lookup::is_awaited);
         if !batch.is_empty() {
             answer(store, lookups, std::mem::take(&mut batch)).await;
         }
     }
 }
 
-async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLookup>) {
-    let names: BTreeSet<_> = batch.iter().map(|lookup| lookup.board.clone()).collect();
+async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<Lookup<AskedBoard, ()>>) {
+    let names: BTreeSet<_> = batch
+        .iter()
+        .map(|lookup| lookup.asked.board.clone())
+        .collect();
     let generation = lookups.absent.generation();
     let asked: Vec<_> = names.iter().cloned().collect();
     let found = query_priority(store, move |store| store.find_boards(&asked)).await;
@@ -208,8 +189,7 @@ async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLooku
         Ok(found) => found,
         Err(error) => {
             for lookup in batch {
-                // It may have given up just now.
-                let _ = lookup.answer.send(Err(error.clone()));
+                lookup.answer(Err(error.clone()));
             }
             return;
         }
@@ -223,15 +203,14 @@ async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLooku
     }
     let mut is_empty = true;
     for lookup in batch {
-        let policies = found.get(&lookup.board).copied();
-        let answer = if policies.is_some_and(|policies| policies.is_readable(lookup.scope)) {
+        let policies = found.get(&lookup.asked.board).copied();
+        let answer = if policies.is_some_and(|policies| policies.is_readable(lookup.asked.scope)) {
             is_empty = false;
             Ok(())
         } else {
-            Err(StoreError::NoSuchBoard(lookup.board))
+            Err(StoreError::NoSuchBoard(lookup.asked.board.clone()))
         };
-        // It may have given up just now.
-        let _ = lookup.answer.send(answer);
+        lookup.answer(answer);
     }
     if is_empty {
         lookups.empty_reads.count(now);
