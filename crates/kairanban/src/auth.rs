@@ -93,14 +93,11 @@ impl Caller {
     /// Returns the boards that lists show to the caller.
     #[must_use]
     pub fn visible_boards(&self) -> VisibleBoards {
-        let token = self.valid_token().map(|token| token.visible_boards());
-        let visible = token.unwrap_or(VisibleBoards::Public);
-        match self.0.as_ref().and_then(|grant| grant.ticket.as_ref()) {
-            Some((only, _)) if visible != VisibleBoards::Public => {
-                VisibleBoards::PublicAnd(only.clone())
-            }
-            _ => visible,
-        }
+        let Some((grant, token)) = self.0.as_ref().zip(self.valid_token()) else {
+            return VisibleBoards::Public;
+        };
+        let only = grant.ticket.as_ref().map(|(board, _)| board.clone());
+        only.map_or_else(|| token.visible_boards(), VisibleBoards::PublicAnd)
     }
 
     /// Returns the id of the caller's token, valid or not.
