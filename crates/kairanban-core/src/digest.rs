@@ -1,4 +1,4 @@
-//! The checksum of a live list.
+//! The checksum of a live list, and how digests are written.
 
 use std::{fmt, sync::Arc};
 
@@ -35,6 +35,12 @@ impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
+}
+
+/// Writes bytes as lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Mixes a number by one step of splitmix64 (Steele, Lea and Flood 2014): adds the golden gamma,

@@ -56,6 +56,22 @@ pub enum InvalidReason {
     Reserved,
 }
 
+impl Invalid {
+    /// Finds the value that a text stands for: `words` are those of `all`, in the same order.
+    pub(crate) fn word<T: Copy>(
+        field: &'static str,
+        text: &str,
+        all: &[T],
+        words: &'static [&'static str],
+    ) -> Result<T, Self> {
+        let at = words.iter().position(|word| *word == text);
+        at.and_then(|at| all.get(at).copied()).ok_or(Self {
+            field,
+            reason: InvalidReason::NotOneOf { words },
+        })
+    }
+}
+
 /// Writes words as a phrase: `a, b or c`.
 #[must_use]
 pub fn one_of(words: &[&str]) -> String {

@@ -42,7 +42,7 @@ pub use board::{Board, BoardChange, BoardId, BoardInfo, BoardName, BoardTitle};
 pub use board_state::{BoardLoad, BoardState, OutdatedLoad, ReplayRange};
 pub use change::{BoardChanges, Change, ChangeKind, KnownSince, ListEffect, LogRow};
 pub use cursor::{Cursor, CursorError, Epoch, MultiBoardCursor};
-pub use digest::Digest;
+pub use digest::{Digest, hex};
 pub use history::{FoundDatabase, LogPosition, Restored, Verdict, Witness, judge};
 pub use hub::{BoardChannel, BoardEvent, Hub, Lagged, Published, ShownBoard, Subscription};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
@@ -53,7 +53,7 @@ pub use opening::{
 };
 pub use patch::{Op, Patch};
 pub use pattern::TextPattern;
-pub use permission::{Action, NotPermitted};
+pub use permission::{Action, NotPermitted, VisibleBoards};
 pub use policy::{Policies, PostPolicy, ReadPolicy};
 pub use reader::{BoardEnd, Delivery, MultiBoardPosition, ReaderPosition, Staleness, Step};
 pub use replay_buffer::ReplayBuffer;

@@ -1,6 +1,7 @@
 //! Decides who may do what on a board; nothing else does. [`Policies::authorize`] decides what
 //! depends on the board's policies, and [`Token::allows`] what requires a token whatever they are:
-//! to administrate, and to create tickets, each of which lets in by the rights of its token.
+//! to administrate, and to create tickets, which carry the rights of their token. Lists show the
+//! [`VisibleBoards`].
 
 use crate::{BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
 
@@ -33,7 +34,7 @@ impl Policies {
     /// # Errors
     /// [`NotPermitted`] says why not.
     pub fn authorize(self, scope: Option<Scope>, action: Action) -> Result<(), NotPermitted> {
-        if self.read == ReadPolicy::Token && scope.is_none() {
+        if !self.read.is_public() && scope.is_none() {
             return Err(NotPermitted::Hidden);
         }
         match (action, self.post, scope) {
@@ -47,11 +48,39 @@ impl Policies {
         }
     }
 
+    /// Returns whether a caller whose token has this scope on the board may read it.
+    #[must_use]
+    pub fn is_readable(self, scope: Option<Scope>) -> bool {
+        self.authorize(scope, Action::Read).is_ok()
+    }
+
     /// Returns whether callers without a token may read the board.
     #[must_use]
     pub fn is_public(self) -> bool {
-        self.authorize(None, Action::Read).is_ok()
+        self.read.is_public()
     }
+}
+
+impl ReadPolicy {
+    const fn is_public(self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// Returns the policies under which callers without a token may read a board.
+    pub fn public() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|policy| policy.is_public())
+    }
+}
+
+/// The boards that a list shows: those that the caller may read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum VisibleBoards {
+    /// All boards, whatever their policies.
+    All,
+    /// Public boards.
+    Public,
+    /// Public boards and this one.
+    PublicAnd(BoardName),
 }
 
 impl Token {
@@ -60,6 +89,14 @@ impl Token {
     #[must_use]
     pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
         self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
+    }
+
+    /// Returns the boards that lists show to its holder. Does not check that it is valid.
+    #[must_use]
+    pub fn visible_boards(&self) -> VisibleBoards {
+        self.board
+            .clone()
+            .map_or(VisibleBoards::All, VisibleBoards::PublicAnd)
     }
 }
 
@@ -148,6 +185,44 @@ mod tests {
             expires_at: None,
             revoked_at: None,
             last_used_at: None,
+        }
+    }
+
+    fn is_listed(visible: &VisibleBoards, board: &BoardName, policies: Policies) -> bool {
+        let is_public = ReadPolicy::public().any(|policy| policy == policies.read);
+        match visible {
+            VisibleBoards::All => true,
+            VisibleBoards::Public => is_public,
+            VisibleBoards::PublicAnd(only) => is_public || only == board,
+        }
+    }
+
+    #[test]
+    fn lists_show_the_boards_that_may_be_read() {
+        let of = |board, scope| Token {
+            board,
+            scope,
+            ..token()
+        };
+        let tokens = Scope::ALL.into_iter().flat_map(|scope| {
+            [None, Some(board("main")), Some(board("other"))].map(|board| Some(of(board, scope)))
+        });
+        for token in tokens.chain([None]) {
+            let visible = token
+                .as_ref()
+                .map_or(VisibleBoards::Public, Token::visible_boards);
+            let main = board("main");
+            let scope = token
+                .filter(|token| token.allows(Scope::Read, Some(&main)))
+                .map(|token| token.scope);
+            for (read, post, ..) in TABLE {
+                let policies = policies(read, post);
+                assert_eq!(
+                    is_listed(&visible, &main, policies),
+                    policies.authorize(scope, Action::Read).is_ok(),
+                    "{visible:?}, {read} {post}"
+                );
+            }
         }
     }
 

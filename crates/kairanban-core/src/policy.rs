@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{Invalid, InvalidReason};
+use crate::Invalid;
 
 /// Who may read a board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,13 +76,7 @@ impl FromStr for ReadPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
-        found.ok_or(Invalid {
-            field: "read",
-            reason: InvalidReason::NotOneOf {
-                words: &Self::WORDS,
-            },
-        })
+        Invalid::word("read", text, &Self::ALL, &Self::WORDS)
     }
 }
 
@@ -90,13 +84,7 @@ impl FromStr for PostPolicy {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
-        found.ok_or(Invalid {
-            field: "post",
-            reason: InvalidReason::NotOneOf {
-                words: &Self::WORDS,
-            },
-        })
+        Invalid::word("post", text, &Self::ALL, &Self::WORDS)
     }
 }
 

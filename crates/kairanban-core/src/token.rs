@@ -40,13 +40,7 @@ impl FromStr for Scope {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
-        found.ok_or(Invalid {
-            field: "scope",
-            reason: InvalidReason::NotOneOf {
-                words: &Self::WORDS,
-            },
-        })
+        Invalid::word("scope", text, &Self::ALL, &Self::WORDS)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::prelude::*;
+use diesel::{dsl::exists, prelude::*};
 use kairanban_core::BrowserSession;
 
 use crate::{
@@ -105,15 +105,41 @@ impl BrowserSessionRow {
     }
 }
 
-/// Selects sessions with the token of each. One whose token got another secret since is left out.
+/// The condition that a token is that of a session: it may have got another secret since.
+macro_rules! is_its_token {
+    () => {
+        browser_sessions::token_id
+            .eq(tokens::id)
+            .and(browser_sessions::token_digest.eq(tokens::digest))
+    };
+}
+
+/// The condition that a session is alive, beside its token: neither of them has ended.
+macro_rules! is_alive {
+    ($connection:expr) => {
+        browser_sessions::expires_at
+            .gt($connection.now())
+            .and(tokens::revoked_at.is_null())
+            .and(
+                tokens::expires_at
+                    .is_null()
+                    .or(tokens::expires_at.gt($connection.now().nullable())),
+            )
+    };
+}
+
+/// The condition that a session is alive, where its token is not at hand.
+macro_rules! has_token_and_is_alive {
+    ($connection:expr) => {
+        exists(tokens::table.filter(is_its_token!().and(is_alive!($connection))))
+    };
+}
+
+/// Selects sessions with the token of each.
 macro_rules! with_tokens {
     ($connection:expr) => {
         browser_sessions::table
-            .inner_join(
-                tokens::table.on(browser_sessions::token_id
-                    .eq(tokens::id)
-                    .and(browser_sessions::token_digest.eq(tokens::digest))),
-            )
+            .inner_join(tokens::table.on(is_its_token!()))
             .left_join(boards::table.on(tokens::board_id.eq(boards::id.nullable())))
             .select((
                 browser_sessions::id,
@@ -163,14 +189,9 @@ pub(crate) fn list(
     after_id: i64,
     limit: usize,
 ) -> Result<RowPage<BrowserSession>, StoreError> {
-    let lasts = tokens::expires_at
-        .is_null()
-        .or(tokens::expires_at.gt(connection.now().nullable()));
     let rows: Vec<BrowserSessionRow> = with_tokens!(connection)
         .filter(browser_sessions::id.gt(after_id))
-        .filter(browser_sessions::expires_at.gt(connection.now()))
-        .filter(tokens::revoked_at.is_null())
-        .filter(lasts)
+        .filter(is_alive!(connection))
         .order(browser_sessions::id)
         .limit(limit_of_page(limit))
         .load(connection)?;
@@ -182,11 +203,11 @@ pub(crate) fn list(
     ))
 }
 
-/// Ends a session that has not ended by itself.
+/// Ends a session that is alive.
 pub(crate) fn end_one(connection: &mut AnyConnection, id: i64) -> Result<(), StoreError> {
     let alive = browser_sessions::id
         .eq(id)
-        .and(browser_sessions::expires_at.gt(connection.now()));
+        .and(has_token_and_is_alive!(connection));
     let row = browser_sessions::table.filter(alive);
     match connection.modify(diesel::delete(row.clone()))? {
         0 if row.count().get_result::<i64>(connection)? > 0 => {
@@ -204,7 +225,7 @@ pub(crate) fn end_by_secret(
 ) -> Result<bool, StoreError> {
     let alive = browser_sessions::digest
         .eq(digest(secret))
-        .and(browser_sessions::expires_at.gt(connection.now()));
+        .and(has_token_and_is_alive!(connection));
     let row = browser_sessions::table.filter(alive);
     Ok(connection.modify(diesel::delete(row))? > 0)
 }

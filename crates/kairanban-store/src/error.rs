@@ -83,9 +83,6 @@ pub enum StoreError {
     /// to try another one.
     #[error("the connection was lost: {0}")]
     Disconnected(String),
-    /// A value in the database is not of the type that it should be; the database itself is well.
-    #[error("a value in the database cannot be read: {0}")]
-    Unreadable(String),
     /// A fault that no input causes: a missing table, an impossible value.
     #[error("{0}")]
     Internal(String),

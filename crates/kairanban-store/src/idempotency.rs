@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel::{prelude::*, sql_query};
-use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId};
+use kairanban_core::{BoardId, IdempotencyKey, NewTopic, TopicId, hex};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -194,5 +194,5 @@ fn digest(topic: &NewTopic) -> String {
         .chain_update([0])
         .chain_update(topic.author())
         .finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest)
 }

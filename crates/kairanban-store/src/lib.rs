@@ -60,11 +60,11 @@ pub use migrate::migrate;
 pub use needs::channel_sql;
 pub use pool::PoolConnections;
 pub use repository::{
-    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, TitledBoard, Visible,
+    BoardEdit, BoardHead, Creation, Page, RevisionCondition, SearchedTopics, TitledBoard,
 };
 pub use row_page::RowPage;
 pub use secret::Secret;
-pub use start::{Check, check, mend};
+pub use start::{Check, check, repair};
 pub use start_error::StartError;
 pub use store::{DataVersion, FileWatchError, Store};
 pub use tickets::{NewTicket, TicketTimes};

@@ -28,7 +28,7 @@ use crate::{
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// The key under which a migration notes the rows that it repaired.
-const MENDED: &str = "mended";
+const REPAIRED: &str = "mended";
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 /// How long a start waits for the tables to set their triggers right.
@@ -74,7 +74,7 @@ pub fn migrate(
         tracing::warn!(%error, "rows that replication brings draw no revision; as the owner, run \
             `kairanban migrate`");
     }
-    if let Some(rows) = identity::take(&mut connection, MENDED)? {
+    if let Some(rows) = identity::take(&mut connection, REPAIRED)? {
         tracing::warn!(rows, "repaired rows that the new constraints refuse");
     }
     if new_epoch {

@@ -24,7 +24,7 @@ use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
     error::{Fault, FaultKind},
-    sqlite_files::{FileMark, SqliteFiles, is_open_on},
+    sqlite_files::{FileMark, SqliteFiles, is_open_on, replaced},
 };
 
 /// How often all connections may be closed because one of them was read-only. While the database
@@ -318,9 +318,7 @@ impl Pool {
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
         if !is_open_on(pooled.file(), self.file()?.as_ref()) {
-            return Err(StoreError::Disconnected(
-                "another file lies there now".to_owned(),
-            ));
+            return Err(replaced());
         }
         let done = work(&mut pooled.connection);
         pooled.tainted = done
@@ -381,8 +379,4 @@ fn within<T>(
         connection.batch_execute(prelude)?;
         work(connection)
     })
-}
-
-pub(crate) fn replaced() -> StoreError {
-    StoreError::Unavailable("the database file was replaced".to_owned())
 }

@@ -26,7 +26,7 @@ use crate::{
     sql::{number, revision, row_limit},
 };
 
-pub use self::board::{BoardEdit, BoardHead, Visible};
+pub use self::board::{BoardEdit, BoardHead};
 pub(crate) use self::board::{
     board, board_head, board_id, board_infos, board_policies, boards, boards_named, create_board,
     delete_board, ensure_board, find_boards, name_default_board, stored_default_board,

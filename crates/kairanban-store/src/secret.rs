@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kairanban_core::hex;
 use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;
@@ -65,8 +66,4 @@ impl fmt::Debug for Secret {
 /// nothing about it.
 pub(crate) fn digest(secret: &str) -> String {
     hex(&Sha256::digest(secret))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -30,11 +30,12 @@ use parking_lot::Mutex;
 
 pub(crate) use self::overwritten::OverwriteWatch;
 use self::wal::{WalFound, WalIndex};
-use crate::{
-    Fault, StoreError,
-    classified::sqlite::{MALFORMED, NO_DATABASE},
-    files, identity,
-};
+use crate::{Fault, StoreError, classified::sqlite, files, identity};
+
+/// Returns the error for a connection to a file that is not the database any more.
+pub(crate) fn replaced() -> StoreError {
+    StoreError::Disconnected("the database file was replaced".to_owned())
+}
 
 /// Which files a connection is open on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,9 +252,7 @@ impl SqliteFiles {
         }
         let mark = self.now()?;
         if mark.database != before.database {
-            return Err(StoreError::Disconnected(
-                "another file lies there now".to_owned(),
-            ));
+            return Err(replaced());
         }
         {
             let mut in_use = self.0.in_use.lock();
@@ -299,7 +298,7 @@ impl SqliteFiles {
 
     /// Notes if a reading failed because the database is damaged.
     pub(crate) fn note(&self, fault: &Fault) {
-        if !(fault.text.contains(MALFORMED) || fault.text.contains(NO_DATABASE)) {
+        if !sqlite::is_damage(&fault.text) {
             return;
         }
         if let Ok(now) = self.now() {

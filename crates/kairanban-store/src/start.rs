@@ -14,7 +14,7 @@ use crate::{
     repository,
     sqlite_files::soundness,
 };
-pub use damage::mend;
+pub use damage::repair;
 pub(crate) use damage::repair_sequences;
 
 /// The result of [`check`].
@@ -26,7 +26,7 @@ pub struct Check {
     /// Whether the default board is there, and named as such in the database.
     pub has_board: bool,
     /// What is missing, disabled or another program's of what the migrations made, each with what
-    /// helps if [`mend`] does not.
+    /// helps if [`repair`] does not.
     pub damage: Vec<String>,
     /// What the owner of the database should know.
     pub warnings: Vec<String>,
@@ -71,7 +71,7 @@ pub fn check(
         connection.bound_locks(timeouts.statement)?;
         inspect(connection, address, default_board, migrates)
     });
-    found.map_err(|error: StartError| error.unless_held_up(&mut connection))
+    found.map_err(|error: StartError| error.or_locked(&mut connection))
 }
 
 fn inspect(
@@ -236,12 +236,12 @@ fn check_schema(connection: &mut AnyConnection) -> Result<(), StartError> {
              search_path for the role"
         )));
     }
-    let hiding = connection.hiding_ours()?;
-    if hiding.is_empty() {
+    let shadowing = connection.shadowing_objects()?;
+    if shadowing.is_empty() {
         return Ok(());
     }
     Err(StartError::Final(format!(
-        "what stands in another schema comes before what is the boards': {hiding}; put the schema \
+        "what stands in another schema comes before what is the boards': {shadowing}; put the schema \
          of the boards first in search_path"
     )))
 }

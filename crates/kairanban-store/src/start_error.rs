@@ -76,16 +76,13 @@ const STATES: &[(&str, &str)] = &[
     ("too many", "it has no connection left"),
     ("remaining connection slots", "it has no connection left"),
     ("No such file", "its socket is not there"),
-    ("lock", HELD_UP),
+    ("lock", LOCKED_STATE),
 ];
 
 /// What SQLite says of a file that others have locked.
 const LOCKED_SQLITE: &str = "is locked";
 
-const HELD_UP: &str = "another program has locked it";
-
-/// Lists what SQLite says of a file that it cannot read.
-const NO_DATABASE: &[&str] = &[sqlite::NO_DATABASE, "is malformed", "malformed database"];
+const LOCKED_STATE: &str = "another program has locked it";
 
 const ANOTHER_FILE: &str = "name another file, or restore a backup";
 
@@ -97,7 +94,7 @@ impl StartError {
         match Self::from(error) {
             Self::Final(text) if address.path().is_none() => {
                 match AnyConnection::connect(address, timeouts) {
-                    Ok(mut connection) => Self::Final(text).unless_held_up(&mut connection),
+                    Ok(mut connection) => Self::Final(text).or_locked(&mut connection),
                     Err(error) => Self::of_connecting(address, &error),
                 }
             }
@@ -106,16 +103,16 @@ impl StartError {
     }
 
     /// Returns the same error, or that others hold tables, if they do.
-    pub(crate) fn unless_held_up(self, connection: &mut AnyConnection) -> Self {
+    pub(crate) fn or_locked(self, connection: &mut AnyConnection) -> Self {
         match self {
-            Self::Final(text) if connection.is_held_up() => Self::held_up(text),
+            Self::Final(text) if connection.has_locked_tables() => Self::locked(text),
             error => error,
         }
     }
 
-    const fn held_up(text: String) -> Self {
+    const fn locked(text: String) -> Self {
         Self::NotYet {
-            state: HELD_UP,
+            state: LOCKED_STATE,
             text,
         }
     }
@@ -167,11 +164,11 @@ impl From<StoreError> for StartError {
             StoreError::Fault(Fault { kind, text })
                 if kind.passes() || text.contains(LOCKED_SQLITE) =>
             {
-                Self::held_up(text)
+                Self::locked(text)
             }
             // That of a reading is no fault any more.
             StoreError::Fault(Fault { text, .. }) | StoreError::Unavailable(text)
-                if NO_DATABASE.iter().any(|words| text.contains(words)) =>
+                if sqlite::is_damage(&text) =>
             {
                 Self::Final(format!(
                     "it is not a SQLite database, or it is damaged ({text}): {ANOTHER_FILE}"

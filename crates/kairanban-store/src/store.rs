@@ -14,16 +14,16 @@ use std::{
 use chrono::{DateTime, Utc};
 use kairanban_core::{
     Action, AuditEntry, Board, BoardLoad, BoardName, Epoch, LogPosition, LogRow, Policies,
-    ReplayBuffer, ReplayRange, Revision, Scope, SearchText, Topic, TopicId, Verdict,
+    ReplayBuffer, ReplayRange, Revision, Scope, SearchText, Topic, TopicId, Verdict, VisibleBoards,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::data_version::{DataVersion, FileWatchError};
 use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
-    SearchedTopics, StoreConfig, StoreError, TicketTimes, Visible, audit, browser_sessions,
-    change_log, clock, connection::AnyConnection, history, idempotency, pool::Pool, replay,
-    repository, sql::BATCHES, tickets as ticket_queries,
+    SearchedTopics, StoreConfig, StoreError, TicketTimes, audit, browser_sessions, change_log,
+    clock, connection::AnyConnection, history, idempotency, pool::Pool, replay, repository,
+    sql::BATCHES, tickets as ticket_queries,
 };
 
 /// The database behind a pool. Cheap to clone.
@@ -35,7 +35,7 @@ use crate::{
 ///
 /// Where it says *if the database is away*, the error is [`StoreError::Unavailable`],
 /// [`StoreError::Fault`] or, if the database answers but not as its schema promises,
-/// [`StoreError::Unreadable`] or [`StoreError::Internal`].
+/// [`StoreError::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: Pool,
@@ -197,7 +197,7 @@ impl Store {
     /// If the database is away.
     pub fn boards(
         &self,
-        visible: &Visible,
+        visible: &VisibleBoards,
         after_name: Option<&BoardName>,
         limit: usize,
     ) -> Result<RowPage<Board, String>, StoreError> {

@@ -210,7 +210,7 @@ type HasExpired = Box<
         >,
 >;
 
-/// Builds the condition that a ticket has expired.
+/// Builds the condition that a ticket has expired, after the times that [`first_expiry`] adds.
 fn has_expired(connection: &AnyConnection, times: TicketTimes) -> HasExpired {
     let unused = tickets::used_at
         .is_null()

@@ -103,10 +103,10 @@ impl FoundToken {
         }
     }
 
-    /// Returns whether the token is valid now.
+    /// Returns whether the token, or the session, has ended by now.
     #[must_use]
-    pub fn is_valid(&self) -> bool {
-        self.token.revoked_at.is_none() && self.ends_at.is_none_or(|end| Instant::now() < end)
+    pub fn has_ended(&self) -> bool {
+        self.token.revoked_at.is_some() || self.ends_at.is_some_and(|end| end <= Instant::now())
     }
 }
 
@@ -204,11 +204,11 @@ impl FoundBySecret {
     ) -> Self {
         let (mut found, mut by_digest) = (Self::default(), HashMap::new());
         for (token, session_used_at, now) in tokens {
-            if token.is_valid() && is_use_due(token.token.last_used_at, now) {
+            if !token.has_ended() && is_use_due(token.token.last_used_at, now) {
                 found.used_tokens.push(token.token.id);
             }
             if let Some(session) = token.session
-                && token.is_valid()
+                && !token.has_ended()
                 && is_use_due(session_used_at, now)
             {
                 found.used_sessions.push(session.id);

@@ -43,12 +43,10 @@ use crate::{
     connection::{AnyConnection, WaitLimits},
     error::FaultKind,
     lenient::{AnyNumber, LossyText},
-    pool::{
-        ConnectionLender, DedicatedConnection, DedicatedLender, LentConnection, Pool, replaced,
-    },
+    pool::{ConnectionLender, DedicatedConnection, DedicatedLender, LentConnection, Pool},
     rows::StoredLogRow,
     sql::Fixed,
-    sqlite_files::{FileMark, is_open_on},
+    sqlite_files::{FileMark, is_open_on, replaced},
 };
 
 /// An open write transaction. It holds the write lock of a SQLite file, and a connection.
@@ -225,7 +223,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
         self.run(|connection| {
             // What is committed to a file that was moved away is lost.
             if !is_open_on(file.as_ref(), file_of(pool)?.as_ref()) {
-                return Err(replaced());
+                return Err(replaced().without_retry());
             }
             connection.end_write()?;
             // Committing may copy what is there into the database.

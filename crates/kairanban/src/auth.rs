@@ -16,9 +16,9 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use kairanban_core::{
-    Action, Actor, BoardChannel, BoardName, NotPermitted, Policies, Scope, Token,
+    Action, Actor, BoardChannel, BoardName, NotPermitted, Policies, Scope, Token, VisibleBoards,
 };
-use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes, Visible};
+use kairanban_store::{FoundToken, NewTicket, Secret, Store, StoreError, TicketTimes};
 use tokio::sync::watch;
 
 use crate::blocking::query;
@@ -59,8 +59,7 @@ impl Caller {
         }
     }
 
-    /// Decides whether the caller may do something on a board with these policies. A public board
-    /// needs no token.
+    /// Decides whether the caller may do something on a board with these policies.
     ///
     /// # Errors
     /// [`NotPermitted`] says why not.
@@ -70,6 +69,7 @@ impl Caller {
         board: &BoardName,
         policies: Policies,
     ) -> Result<(), NotPermitted> {
+        // On a public board the token need not be looked at, which streams do for each change.
         policies
             .authorize(None, action)
             .or_else(|_| policies.authorize(self.scope_on(board), action))
@@ -90,14 +90,14 @@ impl Caller {
         policies.is_none_or(|policies| self.may(Action::Read, &channel.board, policies))
     }
 
-    /// Returns which boards the caller may know of.
+    /// Returns the boards that lists show to the caller.
     #[must_use]
-    pub fn visible(&self) -> Visible {
-        match self.valid_token() {
-            None => Visible::Open(None),
-            Some(Token { board: None, .. }) => Visible::All,
-            Some(Token { board, .. }) => Visible::Open(board),
-        }
+    pub fn visible_boards(&self) -> VisibleBoards {
+        let Some((grant, token)) = self.0.as_ref().zip(self.valid_token()) else {
+            return VisibleBoards::Public;
+        };
+        let only = grant.ticket.as_ref().map(|(board, _)| board.clone());
+        only.map_or_else(|| token.visible_boards(), VisibleBoards::PublicAnd)
     }
 
     /// Returns the id of the caller's token, valid or not.

@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kairanban_core::BoardName;
-use kairanban_store::{Store, StoreError, TitledBoard, Visible};
+use kairanban_core::{BoardName, VisibleBoards};
+use kairanban_store::{Store, StoreError, TitledBoard};
 use parking_lot::Mutex;
 
 use crate::blocking::{query, unanswered};
@@ -40,7 +40,7 @@ struct KnownTitles {
     /// Grows whenever everything is evicted. What was read before that is not remembered after
     /// it.
     generation: u64,
-    lists: HashMap<Visible, (Instant, Arc<[TitledBoard]>)>,
+    lists: HashMap<VisibleBoards, (Instant, Arc<[TitledBoard]>)>,
     titles: HashMap<BoardName, (Instant, Arc<str>)>,
     /// When a reading last failed.
     failed_at: Option<Instant>,
@@ -68,7 +68,7 @@ impl BoardDirectory {
     /// Returns the first boards, by name, that a caller may see, as far as they are remembered,
     /// however long ago.
     #[must_use]
-    pub fn remembered_list(&self, visible: &Visible) -> Option<Arc<[TitledBoard]>> {
+    pub fn remembered_list(&self, visible: &VisibleBoards) -> Option<Arc<[TitledBoard]>> {
         let known = self.0.known.lock();
         known.lists.get(visible).map(|(_, list)| Arc::clone(list))
     }
@@ -80,7 +80,7 @@ impl BoardDirectory {
     pub async fn list(
         &self,
         store: &Store,
-        visible: Visible,
+        visible: VisibleBoards,
     ) -> Result<Arc<[TitledBoard]>, StoreError> {
         let key = visible.clone();
         let read = move |store: &Store| store.titled_boards(&visible, LISTED_MAX).map(Arc::from);

@@ -15,25 +15,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kairanban_core::{Action, BoardName, Policies, Scope};
+use kairanban_core::{BoardName, Policies, Scope};
 use kairanban_store::{Store, StoreError};
 use parking_lot::Mutex;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::sleep_until,
-};
+use tokio::{sync::mpsc, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocking::{in_time, query_priority},
+    blocking::query_priority,
     failpoint,
+    lookup_queue::{BATCH, Lookup, LookupQueue},
     pace::EmptyReads,
 };
-
-/// Names in one query.
-const BATCH: usize = 500;
-/// Lookups in the queue. Those that find no room wait for some.
-const QUEUE: usize = 1_024;
 
 /// Remembers names that no board has. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -82,7 +75,11 @@ impl AbsentBoards {
     pub fn holds(&self, board: &BoardName, scope: Option<Scope>, now: Instant) -> bool {
         let names = self.names.lock();
         let absence = names.known.get(board).filter(|absence| now < absence.until);
-        absence.is_some_and(|absence| !is_readable(absence.hidden, scope))
+        absence.is_some_and(|absence| {
+            absence
+                .hidden
+                .is_none_or(|hidden| !hidden.is_readable(scope))
+        })
     }
 
     fn generation(&self) -> u64 {
@@ -107,32 +104,22 @@ impl AbsentBoards {
     }
 }
 
-/// Returns whether a board is known to be readable for a caller whose token has the scope `scope`
-/// there. One whose policies are not known is not: the database has to be asked.
-pub fn is_readable(policies: Option<Policies>, scope: Option<Scope>) -> bool {
-    policies.is_some_and(|policies| policies.authorize(scope, Action::Read).is_ok())
-}
-
 /// Finds boards. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct BoardFinder {
-    store: Store,
-    queue: mpsc::Sender<BoardLookup>,
-}
+pub struct BoardFinder(LookupQueue<AskedBoard, ()>);
 
 /// The receiving end of the queue of lookups.
 #[derive(Debug)]
 pub struct BoardLookups {
-    queue: mpsc::Receiver<BoardLookup>,
+    queue: mpsc::Receiver<Lookup<AskedBoard, ()>>,
     absent: AbsentBoards,
     empty_reads: EmptyReads,
 }
 
-#[derive(Debug)]
-struct BoardLookup {
+#[derive(Clone, Debug)]
+struct AskedBoard {
     board: BoardName,
     scope: Option<Scope>,
-    answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
 impl BoardFinder {
@@ -143,33 +130,22 @@ impl BoardFinder {
         absent: AbsentBoards,
         empty_reads_per_s: NonZero<u32>,
     ) -> (Self, BoardLookups) {
-        let (queue, lookups) = mpsc::channel(QUEUE);
+        let (queue, lookups) = LookupQueue::new(store);
         let lookups = BoardLookups {
             queue: lookups,
             absent,
             empty_reads: EmptyReads::new(empty_reads_per_s, Instant::now()),
         };
-        (Self { store, queue }, lookups)
+        (Self(queue), lookups)
     }
 
     /// Asks the database whether there is a board that a caller may read whose token has `scope`
-    /// there. Cancel safe: the lookup of a client that has gone changes nothing.
+    /// there. Cancel safe.
     ///
     /// # Errors
     /// [`StoreError::NoSuchBoard`], also if the caller may not read it, or if the database is away.
     pub async fn check(&self, board: BoardName, scope: Option<Scope>) -> Result<(), StoreError> {
-        let ended = || StoreError::Unavailable("the server is ending".to_owned());
-        let found = async {
-            let (answer, answered) = oneshot::channel();
-            let lookup = BoardLookup {
-                board,
-                scope,
-                answer,
-            };
-            self.queue.send(lookup).await.map_err(|_| ended())?;
-            answered.await.map_err(|_| ended())?
-        };
-        in_time(&self.store, found).await
+        self.0.ask(AskedBoard { board, scope }).await
     }
 }
 
@@ -194,15 +170,18 @@ pub async fn run(store: &Store, lookups: &mut BoardLookups, stop: &CancellationT
             batch.push(lookup);
         }
         // A caller that gave up waiting needs no answer.
-        batch.retain(|lookup| !lookup.answer.is_closed());
+        batch.retain(Lookup::is_awaited);
         if !batch.is_empty() {
             answer(store, lookups, std::mem::take(&mut batch)).await;
         }
     }
 }
 
-async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLookup>) {
-    let names: BTreeSet<_> = batch.iter().map(|lookup| lookup.board.clone()).collect();
+async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<Lookup<AskedBoard, ()>>) {
+    let names: BTreeSet<_> = batch
+        .iter()
+        .map(|lookup| lookup.asked.board.clone())
+        .collect();
     let generation = lookups.absent.generation();
     let asked: Vec<_> = names.iter().cloned().collect();
     let found = query_priority(store, move |store| store.find_boards(&asked)).await;
@@ -210,8 +189,7 @@ async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLooku
         Ok(found) => found,
         Err(error) => {
             for lookup in batch {
-                // It may have given up just now.
-                let _ = lookup.answer.send(Err(error.clone()));
+                lookup.answer(Err(error.clone()));
             }
             return;
         }
@@ -219,21 +197,20 @@ async fn answer(store: &Store, lookups: &mut BoardLookups, batch: Vec<BoardLooku
     let now = Instant::now();
     for name in names {
         let policies = found.get(&name).copied();
-        if !is_readable(policies, None) {
+        if !policies.is_some_and(Policies::is_public) {
             lookups.absent.remember(name, policies, generation, now);
         }
     }
     let mut is_empty = true;
     for lookup in batch {
-        let policies = found.get(&lookup.board).copied();
-        let answer = if is_readable(policies, lookup.scope) {
+        let policies = found.get(&lookup.asked.board).copied();
+        let answer = if policies.is_some_and(|policies| policies.is_readable(lookup.asked.scope)) {
             is_empty = false;
             Ok(())
         } else {
-            Err(StoreError::NoSuchBoard(lookup.board))
+            Err(StoreError::NoSuchBoard(lookup.asked.board.clone()))
         };
-        // It may have given up just now.
-        let _ = lookup.answer.send(answer);
+        lookup.answer(answer);
     }
     if is_empty {
         lookups.empty_reads.count(now);

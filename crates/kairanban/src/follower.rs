@@ -44,8 +44,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{
-    BoardChanges, BoardId, BoardName, Hub, KnownSince, LogPosition, LogRow, Published, Revision,
-    Topic, Verdict,
+    BoardChanges, BoardId, BoardName, Hub, KnownSince, LogPosition, LogRow, Revision, Topic,
+    Verdict,
 };
 use kairanban_store::{Committed, CreatedTopic, Store, StoreError};
 use tokio::{
@@ -294,11 +294,9 @@ impl Follower {
         for ((board, id), topics) in boards {
             let mut changes = BoardChanges::created(revision, topics);
             changes.set_known_since(KnownSince::Commit(ended));
-            match self.deps.hub.publish(&board, Some(id), &changes) {
-                // The board is not in memory, or has another name by now.
-                None => return false,
-                Some(Published::Reload) => self.reload(&board, revision).await,
-                Some(_) => {}
+            // The board is not in memory, or has another name by now.
+            if self.publish(&board, Some(id), &changes).await.is_none() {
+                return false;
             }
             self.deps.archiver.request_archive(&board);
         }

@@ -28,6 +28,7 @@ mod http;
 mod language;
 mod last_seen;
 mod limits;
+mod lookup_queue;
 mod memory;
 mod metrics;
 mod net;

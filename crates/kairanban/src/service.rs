@@ -8,14 +8,14 @@ mod writing;
 
 use std::{sync::Arc, time::Duration};
 
-use kairanban_core::{BoardName, Hub, Revision};
+use kairanban_core::{BoardName, Hub, Policies, Revision};
 use kairanban_store::{PoolConnections, Store, StoreError, Writer, WriterHealth};
 use thiserror::Error;
 
 use crate::{
     auth::Authenticator,
     board_directory::BoardDirectory,
-    board_finder::{AbsentBoards, BoardFinder, is_readable},
+    board_finder::{AbsentBoards, BoardFinder},
     board_loader::BoardLoader,
     follower::FollowerStatus,
     high_water::HighWater,
@@ -100,7 +100,8 @@ impl BoardService {
     /// Returns whether a board is public, as far as memory knows.
     #[must_use]
     pub fn is_public(&self, board: &BoardName) -> bool {
-        is_readable(self.deps.hub.policies(board), None)
+        let policies = self.deps.hub.policies(board);
+        policies.is_some_and(Policies::is_public)
     }
 
     /// Returns the number of boards in memory.

@@ -231,7 +231,7 @@ impl BoardSource {
         if let Some(loaded) = &loaded
             && failpoint::fires_at("load", board.as_str(), loaded.snapshot.revision().get())
         {
-            return Err(StoreError::Unreadable("failpoint".to_owned()));
+            return Err(StoreError::Internal("failpoint".to_owned()));
         }
         Ok(loaded)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kairanban_store::{
-    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, mend, migrate,
+    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate, repair,
 };
 
 use crate::{config::Config, exit::ExitError, last_seen};
@@ -66,7 +66,7 @@ pub fn migrate_only(config: &Config, new_epoch: bool) -> Result<Vec<String>, Exi
     let found = wait_for(config, &address, true, deadline)?;
     warn_of(&found.warnings);
     if !(found.damage.is_empty() && found.warnings.is_empty()) {
-        for what in mend(&address, config.first_timeouts())
+        for what in repair(&address, config.first_timeouts())
             .map_err(|error| failed(config, &address, error))?
         {
             tracing::warn!("repaired: {what}");

@@ -27,7 +27,15 @@ use crate::{
 pub(crate) const MALFORMED: &str = "database disk image is malformed";
 
 /// How SQLite says that a file has another format.
-pub(crate) const NO_DATABASE: &str = "file is not a database";
+const NO_DATABASE: &str = "file is not a database";
+
+/// Returns whether SQLite says by this text that a file is damaged, or no database.
+pub(crate) fn is_damage(text: &str) -> bool {
+    // The last one begins what it says of a schema.
+    [MALFORMED, NO_DATABASE, "malformed database"]
+        .iter()
+        .any(|words| text.contains(words))
+}
 
 /// Runs a statement. Returns how many rows it touched.
 pub(crate) fn modify(

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a check of our own says if others hold a table, in any language.
-const HELD_UP: &str = "kairanban_is_held_up";
+const LOCKED_MARKER: &str = "kairanban_tables_are_locked";
 
 #[derive(diesel::QueryableByName)]
 struct Named {
@@ -36,9 +36,8 @@ impl AnyConnection {
         }
     }
 
-    /// Names what stands before tables and functions of ours in `search_path`, so that a server
-    /// would use that instead.
-    pub(crate) fn hiding_ours(&mut self) -> QueryResult<String> {
+    /// Lists objects that shadow our tables and functions in `search_path`.
+    pub(crate) fn shadowing_objects(&mut self) -> QueryResult<String> {
         let tables = table_names()
             .into_iter()
             .filter(|name| !name.starts_with("__"));
@@ -72,7 +71,7 @@ impl AnyConnection {
 
     /// Returns whether others hold tables of ours, on Postgres: an error says so in the language of
     /// the database, and diesel drops its SQLSTATE.
-    pub(crate) fn is_held_up(&mut self) -> bool {
+    pub(crate) fn has_locked_tables(&mut self) -> bool {
         let Self::Postgres(connection) = self else {
             return false;
         };
@@ -86,19 +85,19 @@ impl AnyConnection {
             Ok(()) => false,
             // A connection that ended is one of those that may be there again in a moment.
             Err(StoreError::Disconnected(_) | StoreError::Unavailable(_)) => true,
-            Err(error) => error.to_string().contains(HELD_UP),
+            Err(error) => error.to_string().contains(LOCKED_MARKER),
         }
     }
 }
 
-/// Returns the command that reads no row of each table, and raises [`HELD_UP`].
+/// Returns the command that reads no row of each table, and raises [`LOCKED_MARKER`].
 fn read_all_tables() -> String {
     format!(
         "DO $kairanban$ DECLARE table_name text; BEGIN \
          FOREACH table_name IN ARRAY ARRAY['{}'] LOOP CONTINUE WHEN to_regclass(table_name) IS NULL; \
          BEGIN EXECUTE format('SELECT FROM %s WHERE false', to_regclass(table_name)); \
          EXCEPTION WHEN lock_not_available OR query_canceled OR deadlock_detected THEN \
-         RAISE EXCEPTION '{HELD_UP}'; WHEN OTHERS THEN NULL; \
+         RAISE EXCEPTION '{LOCKED_MARKER}'; WHEN OTHERS THEN NULL; \
          END; END LOOP; END $kairanban$",
         table_names().join("', '")
     )

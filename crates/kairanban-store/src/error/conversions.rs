@@ -36,7 +36,9 @@ impl From<DieselError> for StoreError {
             DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => {
                 Self::Unavailable(text)
             }
-            DieselError::DeserializationError(_) => Self::Unreadable(text),
+            DieselError::DeserializationError(_) => {
+                Self::Internal(format!("a value in the database cannot be read: {text}"))
+            }
             _ => Self::Internal(text),
         }
     }

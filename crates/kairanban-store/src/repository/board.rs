@@ -10,6 +10,7 @@ use diesel::{
 };
 use kairanban_core::{
     Board, BoardId, BoardInfo, BoardName, BoardTitle, Policies, PostPolicy, ReadPolicy, Revision,
+    VisibleBoards,
 };
 
 use crate::{
@@ -25,15 +26,6 @@ use crate::{
 
 /// The key under which `identity` names the board that takes topics without one.
 const DEFAULT_BOARD: &str = "default_board";
-
-/// The boards that a caller may see.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Visible {
-    /// Every board, whatever its policies.
-    All,
-    /// Boards that are open to all callers, and this one.
-    Open(Option<BoardName>),
-}
 
 /// A change of a board.
 #[derive(Clone, Debug, Default)]
@@ -150,26 +142,24 @@ pub(crate) fn board_id(
 /// hold neither is listed nor counts.
 pub(super) fn visible_boards(
     connection: &AnyConnection,
-    visible: &Visible,
+    visible: &VisibleBoards,
 ) -> boards::BoxedQuery<'static, MultiBackend> {
     let is_name = sql::<Bool>(&connection.is_board_name_sql());
     let query = boards::table.filter(is_name).into_boxed();
-    let Visible::Open(besides) = visible else {
-        return query;
-    };
-    let besides = besides.as_ref().map_or("", BoardName::as_str).to_owned();
-    let public = ReadPolicy::ALL.into_iter().filter(|read| {
-        let post = PostPolicy::default();
-        Policies { read: *read, post }.is_public()
-    });
-    let public = public.map(ReadPolicy::as_str);
-    query.filter(boards::read.eq_any(public).or(boards::name.eq(besides)))
+    let is_public = boards::read.eq_any(ReadPolicy::public().map(ReadPolicy::as_str));
+    match visible {
+        VisibleBoards::All => query,
+        VisibleBoards::Public => query.filter(is_public),
+        VisibleBoards::PublicAnd(only) => {
+            query.filter(is_public.or(boards::name.eq(only.as_str().to_owned())))
+        }
+    }
 }
 
 /// Reads boards in the order of their names, after one of them. The next page follows a name.
 pub(crate) fn boards(
     connection: &mut AnyConnection,
-    visible: &Visible,
+    visible: &VisibleBoards,
     after_name: Option<&BoardName>,
     limit: usize,
 ) -> Result<RowPage<Board, String>, StoreError> {

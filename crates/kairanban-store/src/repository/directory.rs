@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use diesel::{dsl::max, prelude::*};
-use kairanban_core::{BoardName, Policies, Topic};
+use kairanban_core::{BoardName, Policies, Topic, VisibleBoards};
 
-use super::board::{Visible, visible_boards};
+use super::board::visible_boards;
 use crate::{
     StoreError,
     connection::AnyConnection,
@@ -29,7 +29,7 @@ pub struct TitledBoard {
 /// Reads the titles of boards in the order of their names, from the first one.
 pub(crate) fn titled_boards(
     connection: &mut AnyConnection,
-    visible: &Visible,
+    visible: &VisibleBoards,
     limit: usize,
 ) -> Result<Vec<TitledBoard>, StoreError> {
     let rows: Vec<(LossyText, LossyText, LossyText, LossyText)> =

@@ -88,7 +88,7 @@ struct BoardKey {
 ///
 /// # Errors
 /// If the database is away, or the tables are in use or belong to another role.
-pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>, StoreError> {
+pub fn repair(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>, StoreError> {
     if address.path().is_some_and(|path| !path.exists())
         || AnyConnection::is_pooled(address, timeouts)?
     {
@@ -102,11 +102,11 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     let damage = find(&mut connection, address)?;
     let (tolerable, damage): (Vec<_>, Vec<_>) =
         damage.into_iter().partition(|damage| damage.is_tolerable);
-    let (mut mended, statements): (Vec<_>, Vec<_>) = damage
+    let (mut repaired, statements): (Vec<_>, Vec<_>) = damage
         .into_iter()
         .filter_map(|damage| Some((damage.what, damage.repair_sql?)))
         .unzip();
-    if !mended.is_empty() {
+    if !repaired.is_empty() {
         run(&mut connection, &statements.join("; "))?;
     }
     for Damage {
@@ -114,15 +114,15 @@ pub fn mend(address: &DatabaseAddress, timeouts: Timeouts) -> Result<Vec<String>
     } in tolerable
     {
         match repair_sql.map(|sql| run(&mut connection, &sql)) {
-            Some(Ok(())) => mended.push(what),
+            Some(Ok(())) => repaired.push(what),
             Some(Err(error)) => tracing::warn!(%error, "cannot repair: {what}"),
             None => {}
         }
     }
-    if !mended.is_empty() {
+    if !repaired.is_empty() {
         log_all_boards(&mut connection)?;
     }
-    Ok(mended)
+    Ok(repaired)
 }
 
 fn run(connection: &mut AnyConnection, statements: &str) -> Result<(), StoreError> {

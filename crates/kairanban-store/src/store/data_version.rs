@@ -15,7 +15,7 @@ use crate::{
     error::FaultKind,
     files, identity,
     sql::{DataVersionRow, Fixed},
-    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles, WalFate, soundness},
+    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles, WalFate, replaced, soundness},
 };
 
 /// How long the `-shm` may be missing before the process ends: an operator may be about to put
@@ -144,9 +144,7 @@ impl DataVersion {
         let watch = self.watch.as_mut();
         self.is_overwritten |= watch.is_some_and(OverwriteWatch::is_overwritten);
         if now.database != self.open.mark.database {
-            return Err(FileWatchError::Reopen(StoreError::Disconnected(
-                "another file lies there now".to_owned(),
-            )));
+            return Err(FileWatchError::Reopen(replaced()));
         }
         // Before anything of it is copied into the database.
         if let Err(error) = self.files.check_wal() {

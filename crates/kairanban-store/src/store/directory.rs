@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use kairanban_core::{Board, BoardName, Topic};
+use kairanban_core::{Board, BoardName, Topic, VisibleBoards};
 
-use crate::{Store, StoreError, TitledBoard, Visible, repository};
+use crate::{Store, StoreError, TitledBoard, repository};
 
 impl Store {
     /// Reads the titles of the boards that are `visible`, in the order of their names: the first
@@ -14,7 +14,7 @@ impl Store {
     /// If the database is away.
     pub fn titled_boards(
         &self,
-        visible: &Visible,
+        visible: &VisibleBoards,
         limit: usize,
     ) -> Result<Vec<TitledBoard>, StoreError> {
         self.with(|connection| repository::titled_boards(connection, visible, limit))

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, TopicId};
+use kairanban_core::{ChangeKind, Policies, PostPolicy, ReadPolicy, Scope, TopicId, VisibleBoards};
 use kairanban_store::{
-    AdminCommand, AuditBounds, BoardEdit, Creation, StoreError, Visible, Write, WriteResult, Writer,
+    AdminCommand, AuditBounds, BoardEdit, Creation, StoreError, Write, WriteResult, Writer,
 };
 
 use crate::{
@@ -106,9 +106,9 @@ fn a_private_board_is_listed_for_those_who_may_see_it(place: &Place) {
     let (writer, _) = place.writer();
     set_policies(&writer, ReadPolicy::Token, PostPolicy::Open).expect("written");
     for (visible, boards) in [
-        (Visible::All, 1),
-        (Visible::Open(None), 0),
-        (Visible::Open(Some(main())), 1),
+        (VisibleBoards::All, 1),
+        (VisibleBoards::Public, 0),
+        (VisibleBoards::PublicAnd(main()), 1),
     ] {
         let listed = place.store.boards(&visible, None, 10).expect("a list");
         assert_eq!(listed.rows.len(), boards, "{visible:?}");

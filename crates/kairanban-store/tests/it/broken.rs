@@ -2,7 +2,7 @@
 //! start, and no post is to blame. What a trigger of the owner's on topics refuses is that post's.
 
 use kairanban_store::{
-    DatabaseAddress, Store, StoreError, WriteResult, Writer, check, mend, migrate,
+    DatabaseAddress, Store, StoreError, WriteResult, Writer, check, migrate, repair,
 };
 
 use crate::{
@@ -94,8 +94,8 @@ fn is_the_installations(broken: &mut Installation, sql: &str, undo: Option<&str>
     if let Some(undo) = undo {
         broken.run(undo);
     } else {
-        let mended = mend(&broken.owners_address, TIMEOUTS).expect("mended");
-        assert_eq!(mended.len(), 1, "{sql}: {mended:?}");
+        let repaired = repair(&broken.owners_address, TIMEOUTS).expect("repaired");
+        assert_eq!(repaired.len(), 1, "{sql}: {repaired:?}");
     }
     assert_eq!(broken.damage(), Vec::<String>::new(), "{sql}");
     written_topic(write(&writer, "after"));
@@ -169,7 +169,7 @@ fn sequences_count_one_by_one() {
             }
             let drawn = broken.server.head();
             let owners = Store::open(config(&broken.owners_address)).expect("a store");
-            owners.repair().expect("mended");
+            owners.repair().expect("repaired");
             assert_eq!(broken.damage(), Vec::<String>::new(), "{sequence} {change}");
             assert!(broken.server.head() > drawn, "{sequence} {change}");
         }

@@ -19,6 +19,7 @@ crate::on_both!(
     a_session_ends_with_its_token,
     a_session_lasts_no_longer_than_its_token,
     a_session_is_that_of_one_secret_of_its_token,
+    a_session_that_no_list_shows_is_not_there_to_end,
     sessions_that_are_over_expire_and_are_not_logged,
     a_token_has_a_number_of_sessions_and_the_oldest_ends,
     sessions_are_listed_while_they_last,
@@ -64,7 +65,7 @@ fn a_session_is_found_by_its_whole_secret_with_its_token(place: &Place) {
     let (token, secret) = signed_in(place);
     let before = place.head();
     let found = find(place, &secret).expect("found");
-    assert!(found.is_valid() && found.token.id == token.token.id);
+    assert!(!found.has_ended() && found.token.id == token.token.id);
     let session = found.session.expect("a session");
     let age = session.expires_at - place.store.now().expect("a time");
     assert!((age - TimeDelta::hours(1)).abs() < TimeDelta::minutes(1));
@@ -118,7 +119,7 @@ fn a_session_ends_with_its_token(place: &Place) {
         "UPDATE tokens SET revoked_at = CURRENT_TIMESTAMP WHERE id = {}",
         token.token.id
     ));
-    assert!(!find(place, &secret).expect("found").is_valid());
+    assert!(find(place, &secret).expect("found").has_ended());
     assert!(place.store.sessions(0, 9).expect("a list").rows.is_empty());
     let (_, secret) = signed_in(place);
     place.foreign().run("DELETE FROM tokens");
@@ -138,7 +139,7 @@ fn a_session_lasts_no_longer_than_its_token(place: &Place) {
         &find_token(place, &make_token(place, None)),
         Duration::MAX,
     );
-    assert!(find(place, &lasting).expect("found").is_valid());
+    assert!(!find(place, &lasting).expect("found").has_ended());
 }
 
 fn a_session_is_that_of_one_secret_of_its_token(place: &Place) {
@@ -148,11 +149,34 @@ fn a_session_is_that_of_one_secret_of_its_token(place: &Place) {
     assert!(place.store.sessions(0, 9).expect("a list").rows.is_empty());
 }
 
+fn a_session_that_no_list_shows_is_not_there_to_end(place: &Place) {
+    for done_to_token in [
+        "revoked_at = CURRENT_TIMESTAMP",
+        "expires_at = created_at",
+        "digest = 'another'",
+    ] {
+        let (token, secret) = signed_in(place);
+        let session = find(place, &secret).and_then(|found| found.session);
+        let id = token.token.id;
+        place.foreign().run(&format!(
+            "UPDATE tokens SET {done_to_token} WHERE id = {id}"
+        ));
+        let before = place.head();
+        let ended = end(place, session.expect("found").id);
+        assert!(
+            matches!(ended, Err(StoreError::NoSuchSession(_))),
+            "{done_to_token}: {ended:?}"
+        );
+        place.store.end_session(&secret).expect("nothing to end");
+        assert_eq!(place.head(), before, "{done_to_token}");
+    }
+}
+
 fn sessions_that_are_over_expire_and_are_not_logged(place: &Place) {
     let token = find_token(place, &make_token(place, None));
     let over = begin(place, &token, Duration::ZERO);
     let kept = begin(place, &token, AN_HOUR);
-    assert!(!find(place, &over).expect("found").is_valid());
+    assert!(find(place, &over).expect("found").has_ended());
     let before = place.head();
     let expired = place.store.expire(AUDIT, AN_HOUR, TIMES);
     assert_eq!(expired.expect("expired"), 1);

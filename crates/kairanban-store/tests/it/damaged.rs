@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kairanban_store::{DatabaseAddress, check, mend, migrate};
+use kairanban_store::{DatabaseAddress, check, migrate, repair};
 
 use crate::place::{DatabaseKind, Foreign, Place, TIMEOUTS, main, new_database};
 
@@ -107,7 +107,7 @@ fn each_part_that_is_dropped_is_named_and_made_again() {
             !lets_in && !is_kept,
             "{kind}"
         );
-        mend(&place.address, TIMEOUTS).expect("mended");
+        repair(&place.address, TIMEOUTS).expect("repaired");
         // What is replaced loses its path, and gets it back by the second time.
         assert_eq!(damage(&place.address), Vec::<String>::new(), "{kind}");
         assert!(
@@ -177,7 +177,7 @@ fn each_part_that_is_another_one_is_named_with_what_helps() {
             "{change}: {said:?}"
         );
         follow(&mut foreign, &said);
-        mend(&place.address, TIMEOUTS).expect("mended");
+        repair(&place.address, TIMEOUTS).expect("repaired");
         assert_eq!(damage(&place.address), Vec::<String>::new(), "{change}");
         assert!(
             found(&mut foreign) == NEW.lines().collect::<Vec<_>>(),
@@ -197,7 +197,7 @@ fn an_identity_that_takes_no_ids_is_named_and_set_back() {
         ));
         let named = format!("the identity id of {table} is not generated as it should be");
         assert_eq!(damage(&place.address), [named]);
-        mend(&place.address, TIMEOUTS).expect("mended");
+        repair(&place.address, TIMEOUTS).expect("repaired");
         assert_eq!(damage(&place.address), Vec::<String>::new(), "{table}");
     }
 }
@@ -224,7 +224,7 @@ fn what_the_owner_added_is_no_damage() {
     foreign.run("UPDATE pg_proc SET prosrc = ' ' || prosrc WHERE proname = 'stamp_last'");
     let said = damage(&place.address).join(" ");
     assert!(said.contains("the function stamp_last"), "{said}");
-    mend(&place.address, TIMEOUTS).expect("mended");
+    repair(&place.address, TIMEOUTS).expect("repaired");
     assert_eq!(damage(&place.address), Vec::<String>::new());
     let theirs = "SELECT count(*) FROM pg_proc WHERE proname IN ('stamp_last', 'channel_name') \
         AND NOT prosecdef AND has_function_privilege('public', oid, 'EXECUTE')";
@@ -274,8 +274,8 @@ fn settings_of_the_database_are_no_damage() {
         for is_set in [true, false] {
             migrate(&address, TIMEOUTS, &main(), false).expect("migrated");
             assert_eq!(damage(&address), Vec::<String>::new(), "{setting} {is_set}");
-            let mended = mend(&address, TIMEOUTS).expect("nothing to mend");
-            assert_eq!(mended, Vec::<String>::new(), "{setting} {is_set}");
+            let repaired = repair(&address, TIMEOUTS).expect("nothing to repair");
+            assert_eq!(repaired, Vec::<String>::new(), "{setting} {is_set}");
             foreign.run(&format!("ALTER DATABASE {database} RESET ALL"));
         }
     }

@@ -3,10 +3,10 @@
 
 use std::{process::Command, time::Duration};
 
-use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId};
+use kairanban_core::{BoardName, LogPosition, Revision, Scope, TopicId, VisibleBoards};
 use kairanban_store::{
     AdminCommand, AuditBounds, BoardEdit, DatabaseAddress, LogPage, NewBrowserSession, NewTicket,
-    NewToken, Page, Secret, Store, StoreError, TicketTimes, Visible, Write, Writer, check, migrate,
+    NewToken, Page, Secret, Store, StoreError, TicketTimes, Write, Writer, check, migrate,
 };
 
 use crate::place::{
@@ -107,7 +107,7 @@ fn a_right_that_a_running_server_lacks_is_named_with_its_grant() {
     type Use<'a> = &'a dyn Fn() -> Result<(), StoreError>;
     let uses: [(&str, &str, Use<'_>); 7] = [
         ("SELECT", "boards", &|| {
-            store.boards(&Visible::All, None, 1).map(drop)
+            store.boards(&VisibleBoards::All, None, 1).map(drop)
         }),
         ("SELECT", "topics", &|| store.page(&main(), &page).map(drop)),
         ("SELECT", "changes", &|| store.log(&main(), log).map(drop)),
@@ -297,7 +297,7 @@ fn use_sessions(store: &Store, token: &Secret) {
 /// Reads, follows and reconciles.
 fn read(store: &Store, known: &LogPosition) {
     store.load(store.epoch(), &main()).expect("the board");
-    store.boards(&Visible::All, None, 9).expect("boards");
+    store.boards(&VisibleBoards::All, None, 9).expect("boards");
     let place = store.board_head(&main()).expect("the board");
     store.contents(&[place.id]).expect("contents");
     assert!(store.changes_since(known).expect("the log").is_some());

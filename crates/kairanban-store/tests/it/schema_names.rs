@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use kairanban_store::{DatabaseAddress, Store, Writer, check, mend, migrate};
+use kairanban_store::{DatabaseAddress, Store, Writer, check, migrate, repair};
 
 use crate::place::{
     DatabaseKind, Foreign, Place, TIMEOUTS, WRITER, config, create, main, new_database, post, run,
@@ -178,7 +178,7 @@ fn a_schema_that_stands_before_the_boards_changes_nothing() {
         };
         let found = damage();
         assert_eq!(found.len(), 3, "{path}: {found:?}");
-        mend(&place.address, TIMEOUTS).expect("mended");
+        repair(&place.address, TIMEOUTS).expect("repaired");
         assert_eq!(damage(), Vec::<String>::new(), "{path}");
         migrate(&place.address, TIMEOUTS, &main(), false).expect("migrated");
         let elsewhere = "SELECT count(*) FROM pg_class JOIN pg_namespace \

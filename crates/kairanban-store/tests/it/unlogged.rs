@@ -6,7 +6,7 @@ use std::time::Duration;
 use kairanban_core::{BoardName, Scope, TopicId};
 use kairanban_store::{
     AdminCommand, BoardEdit, NewBrowserSession, NewToken, Secret, StoreError, Write, WriteResult,
-    mend,
+    repair,
 };
 
 use crate::{
@@ -231,8 +231,8 @@ fn turn_off_the_stamp(place: &Place) {
 }
 
 fn turn_on(place: &Place) {
-    let mended = mend(&place.address, TIMEOUTS).expect("mended");
-    assert!(!mended.is_empty());
+    let repaired = repair(&place.address, TIMEOUTS).expect("repaired");
+    assert!(!repaired.is_empty());
 }
 
 /// What the commands write, and the rows of the log that have no revision.

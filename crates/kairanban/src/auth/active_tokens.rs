@@ -84,7 +84,7 @@ impl ActiveTokens {
             .session
             .map(|session| (Expiring::Session(session.id), session.expires_at));
         let mut ends = [of_token, of_session].into_iter().flatten();
-        if found.is_valid() {
+        if !found.has_ended() {
             let expired = &self.0.expired;
             return ends.all(|(id, end)| expired.get(&id).is_none_or(|expired| end > *expired));
         }

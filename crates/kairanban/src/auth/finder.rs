@@ -5,31 +5,22 @@
 use std::fmt;
 
 use kairanban_store::{FoundToken, Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocking::{in_time, query_priority},
+    blocking::query_priority,
     failpoint,
+    lookup_queue::{BATCH, Lookup, LookupQueue},
 };
-
-/// Tokens in one query.
-const BATCH: usize = 500;
-/// Lookups in the queue. Those that find no room wait for some.
-const QUEUE: usize = 1_024;
 
 /// Finds tokens. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TokenFinder {
-    store: Store,
-    queue: mpsc::Sender<TokenLookup>,
-}
+pub struct TokenFinder(LookupQueue<Credential, Option<FoundToken>>);
 
 /// The receiving end of the queue of lookups.
 #[derive(Debug)]
-pub struct TokenLookups(mpsc::Receiver<TokenLookup>);
-
-type Found = Result<Option<FoundToken>, StoreError>;
+pub struct TokenLookups(mpsc::Receiver<Lookup<Credential, Option<FoundToken>>>);
 
 /// What a client presents. It is not shown.
 #[derive(Clone)]
@@ -49,36 +40,21 @@ impl fmt::Debug for Credential {
     }
 }
 
-#[derive(Debug)]
-struct TokenLookup {
-    shown: Credential,
-    answer: oneshot::Sender<Found>,
-}
-
 impl TokenFinder {
     /// Creates the two ends of the queue.
     #[must_use]
     pub fn new(store: Store) -> (Self, TokenLookups) {
-        let (queue, lookups) = mpsc::channel(QUEUE);
-        (Self { store, queue }, TokenLookups(lookups))
+        let (queue, lookups) = LookupQueue::new(store);
+        (Self(queue), TokenLookups(lookups))
     }
 
     /// Finds the token that a client presents, valid or not, as it is in the database now. Cancel
-    /// safe: the lookup of a client that has gone changes nothing.
+    /// safe.
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn find(&self, shown: Credential) -> Found {
-        let ended = || StoreError::Unavailable("the server is ending".to_owned());
-        let found = async {
-            let (answer, answered) = oneshot::channel();
-            self.queue
-                .send(TokenLookup { shown, answer })
-                .await
-                .map_err(|_| ended())?;
-            answered.await.map_err(|_| ended())?
-        };
-        in_time(&self.store, found).await
+    pub async fn find(&self, shown: Credential) -> Result<Option<FoundToken>, StoreError> {
+        self.0.ask(shown).await
     }
 }
 
@@ -92,19 +68,18 @@ pub async fn run(store: &Store, lookups: &mut TokenLookups, stop: &CancellationT
         }
         failpoint::pass("token-finder");
         // A caller that gave up waiting needs no answer.
-        batch.retain(|lookup| !lookup.answer.is_closed());
+        batch.retain(Lookup::is_awaited);
         if batch.is_empty() {
             continue;
         }
-        let shown: Vec<_> = batch.iter().map(|lookup| lookup.shown.clone()).collect();
+        let shown: Vec<_> = batch.iter().map(|lookup| lookup.asked.clone()).collect();
         let found = query_priority(store, move |store| find_each(store, shown)).await;
-        let each: Vec<Found> = match found {
+        let each: Vec<_> = match found {
             Ok(tokens) => tokens.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); batch.len()],
         };
         for (lookup, found) in batch.drain(..).zip(each) {
-            // The caller may have given up just now.
-            let _ = lookup.answer.send(found);
+            lookup.answer(found);
         }
     }
 }

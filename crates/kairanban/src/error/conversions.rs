@@ -36,7 +36,7 @@ impl From<StoreError> for ApiError {
                 },
                 cause: fault.to_string(),
             },
-            StoreError::Unreadable(cause) | StoreError::Internal(cause) => Self::Internal { cause },
+            StoreError::Internal(cause) => Self::Internal { cause },
         }
     }
 }

@@ -72,8 +72,7 @@ impl Follower {
         });
         self.deps.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
-        self.deps.absent.clear();
-        self.deps.directory.clear();
+        self.forget_names();
         let watched = self.deps.hub.restart(&epoch);
         self.position
             .send_modify(|position| position.revision = head);

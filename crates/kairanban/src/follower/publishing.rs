@@ -61,26 +61,19 @@ impl Follower {
             self.refresh_tokens().await?;
         }
         if !board_changes.is_empty() {
-            self.deps.absent.clear();
-            self.deps.directory.clear();
+            self.forget_names();
         }
         self.deps.hub.apply_policies(&board_changes);
         for (board, changes) in &boards {
-            if self.deps.hub.publish(board, None, changes) == Some(Published::Reload) {
-                self.reload(board, changes.revision()).await;
-            }
+            self.publish(board, None, changes).await;
         }
         // A change that a later version wrote: the board can be read, but not followed.
         for change in changes
             .iter()
             .filter(|change| change.kind == ChangeKind::Unknown)
         {
-            if let Some(board) = change
-                .board
-                .as_ref()
-                .filter(|board| self.deps.hub.mark_outdated(&board.name, change.revision))
-            {
-                self.reload(&board.name, change.revision).await;
+            if let Some(board) = &change.board {
+                self.outdate(&board.name, change.revision).await;
             }
         }
         let written = changes
@@ -112,8 +105,7 @@ impl Follower {
             "much changed at once, loading the boards"
         );
         self.refresh_tokens().await?;
-        self.deps.absent.clear();
-        self.deps.directory.clear();
+        self.forget_names();
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,
@@ -125,12 +117,38 @@ impl Follower {
         self.deps.hub.apply_policies(&changes.collect());
         for board in &boards {
             let Some(now) = &board.info else { continue };
-            if self.deps.hub.mark_outdated(&now.name, board.revision) {
-                self.reload(&now.name, board.revision).await;
-            }
+            self.outdate(&now.name, board.revision).await;
             self.deps.archiver.request_archive(&now.name);
         }
         Ok(())
+    }
+
+    /// Forgets which names no board has, and the titles of boards: a board changed.
+    pub(super) fn forget_names(&self) {
+        self.deps.absent.clear();
+        self.deps.directory.clear();
+    }
+
+    /// Publishes changes of a board, and loads it if they do not follow on what is in memory.
+    /// Returns `None` if nothing was published.
+    pub(super) async fn publish(
+        &mut self,
+        board: &BoardName,
+        id: Option<BoardId>,
+        changes: &BoardChanges,
+    ) -> Option<Published> {
+        let published = self.deps.hub.publish(board, id, changes);
+        if published == Some(Published::Reload) {
+            self.reload(board, changes.revision()).await;
+        }
+        published
+    }
+
+    /// Loads a board that changed up to `revision` and cannot be followed, if it has readers.
+    async fn outdate(&mut self, board: &BoardName, revision: Revision) {
+        if self.deps.hub.mark_outdated(board, revision) {
+            self.reload(board, revision).await;
+        }
     }
 
     /// Loads a board that changed up to `revision`. One that cannot be read delays no other: its

@@ -267,12 +267,7 @@ fn parse_fields<const N: usize>(
 }
 
 fn decode(text: &[u8]) -> Result<String, ApiError> {
-    urlencoded::decode(text).map_err(|fault| {
-        ApiError::bad_request(match fault {
-            urlencoded::DecodeError::Escape => "a % in the form is not followed by two hex digits",
-            urlencoded::DecodeError::NotUtf8 => "the form is not UTF-8",
-        })
-    })
+    urlencoded::decode(text).map_err(|fault| ApiError::bad_request(format!("the form {fault}")))
 }
 
 /// Reads a JSON object, strictly.

@@ -36,13 +36,7 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
 }
 
 fn undecoded(name: &str, fault: urlencoded::DecodeError) -> ApiError {
-    let must = match fault {
-        urlencoded::DecodeError::Escape => {
-            "have two hex digits after each %; %25 is a percent sign"
-        }
-        urlencoded::DecodeError::NotUtf8 => "be UTF-8",
-    };
-    ApiError::bad_request_at(name, format!("{name} must {must}"))
+    ApiError::bad_request_at(name, format!("{name} {fault}"))
 }
 
 /// The parameters of a request's query. `T` has a field for each that means something, an

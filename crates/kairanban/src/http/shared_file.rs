@@ -2,9 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-use crate::{encode::gzip, error::ApiError, http::conditional};
+use crate::{encode::gzip, error::ApiError, http::conditional, render::filled::tag_of};
 
 /// A file in each coding that it is sent in.
 #[derive(Clone, Debug)]
@@ -18,13 +17,8 @@ pub struct SharedFile {
 impl SharedFile {
     /// Packs a file, and makes its tag.
     pub fn new(plain: Bytes) -> Self {
-        let digest = Sha256::digest(&plain);
-        let hex: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         Self {
-            tag: format!("\"{hex}\""),
+            tag: tag_of(&plain),
             packed: gzip(&plain),
             plain,
         }

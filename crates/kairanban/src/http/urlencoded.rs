@@ -1,7 +1,7 @@
 //! `application/x-www-form-urlencoded`, as forms and queries are written. Strict: a text that is
 //! guessed here would stand on the board, or find nothing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use percent_encoding::percent_decode;
 
@@ -12,6 +12,16 @@ pub enum DecodeError {
     Escape,
     /// Bytes that are no text.
     NotUtf8,
+}
+
+/// What the name or the value must do.
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Escape => "must have two hex digits after each %; %25 is a percent sign",
+            Self::NotUtf8 => "must be UTF-8",
+        })
+    }
 }
 
 /// Splits a text into names and values, as they are encoded.

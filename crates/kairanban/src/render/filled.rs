@@ -9,6 +9,7 @@ use std::{
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::{Buf as _, Bytes};
+use kairanban_core::hex;
 use sha2::{Digest as _, Sha256};
 
 use crate::encode::gzip_of_parts;
@@ -125,12 +126,12 @@ pub struct RenderedPage {
     packed_fill: Option<Bytes>,
 }
 
-/// Characters of a tag, in hexadecimal.
-const TAG_CHARS: usize = 20;
+/// Bytes of the digest that a tag is.
+const TAG_BYTES: usize = 10;
 
 impl From<String> for RenderedPage {
     fn from(text: String) -> Self {
-        let tag = tag_of(&text);
+        let tag = tag_of(text.as_bytes());
         Self {
             tag,
             frame: [text.into(), Bytes::new()],
@@ -143,7 +144,7 @@ impl From<String> for RenderedPage {
 impl RenderedPage {
     /// Fills the gap of `frame`, which names the version of `fill`.
     pub fn with_fill(frame: String, fill: Bytes, packed_fill: Option<Bytes>) -> Self {
-        let tag = tag_of(&frame);
+        let tag = tag_of(frame.as_bytes());
         let mut head = Bytes::from(frame);
         let gap = memchr::memchr(GAP.as_bytes()[0], &head).unwrap_or(head.len());
         let mut tail = head.split_off(gap);
@@ -184,10 +185,10 @@ impl RenderedPage {
     }
 }
 
-fn tag_of(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{}\"", &hex[..TAG_CHARS])
+/// Makes the entity tag of a content, in its quotes.
+pub fn tag_of(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    format!("\"{}\"", hex(&digest[..TAG_BYTES]))
 }
 
 #[cfg(test)]

@@ -42,9 +42,10 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [(&str, &str); 14] = templates![
-    "around.html" "base.html" "board.html" "boards.html" "feed.xml" "foot.html" "icons.html"
-    "listed.html" "login.html" "problem.html" "qr.html" "session.html" "theme.html" "topics.html"
+const TEMPLATES: [(&str, &str); 15] = templates![
+    "base.html" "board-frame.html" "board.html" "boards.html" "feed.xml" "foot.html" "icons.html"
+    "language.html" "listed.html" "login.html" "problem.html" "qr.html" "session.html" "theme.html"
+    "topics.html"
 ];
 
 /// The page on which a reader signs in.

@@ -37,9 +37,9 @@ impl BoardService {
         // A page that can be shown does not wait for a database that does not answer.
         let is_away = self.deps.follower.stale_since().is_some();
         let boards = if is_away {
-            directory.remembered_list(&caller.visible())
+            directory.remembered_list(&caller.visible_boards())
         } else {
-            directory.list(store, caller.visible()).await.ok()
+            directory.list(store, caller.visible_boards()).await.ok()
         };
         let boards = boards.unwrap_or_else(|| Arc::from([]));
         let listed = boards.iter().find(|listed| listed.name == *board);
@@ -68,7 +68,7 @@ impl BoardService {
         after_name: Option<BoardName>,
         limit: usize,
     ) -> Result<RowPage<IndexedBoard, String>, StoreError> {
-        let visible = caller.visible();
+        let visible = caller.visible_boards();
         query(self.store(), move |store| {
             let page = store.boards(&visible, after_name.as_ref(), limit)?;
             Ok(RowPage {
@@ -90,7 +90,7 @@ impl BoardService {
         text: SearchText,
         limit: usize,
     ) -> Result<Vec<IndexedBoard>, StoreError> {
-        let visible = caller.visible();
+        let visible = caller.visible_boards();
         query(self.store(), move |store| {
             let all = store.titled_boards(&visible, SEARCHED_MAX)?.into_iter();
             let found =

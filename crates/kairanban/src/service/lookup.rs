@@ -14,7 +14,6 @@ use super::BoardService;
 use crate::{
     auth::{Administrator, Caller},
     blocking::query,
-    board_finder::is_readable,
 };
 
 /// Topics that are searched by one query.
@@ -169,7 +168,7 @@ impl BoardService {
         after_name: Option<BoardName>,
         limit: usize,
     ) -> Result<RowPage<Board, String>, StoreError> {
-        let visible = caller.visible();
+        let visible = caller.visible_boards();
         query(self.store(), move |store| {
             store.boards(&visible, after_name.as_ref(), limit)
         })
@@ -246,7 +245,8 @@ impl BoardService {
     ) -> Result<T, StoreError> {
         let scope = caller.scope_on(&board);
         let policies = self.deps.hub.policies(&board);
-        if !is_readable(policies, scope) {
+        // If memory does not know the policies, the database has to be asked.
+        if !policies.is_some_and(|policies| policies.is_readable(scope)) {
             self.ensure_readable(&board, scope).await?;
         }
         query(self.store(), move |store| {

@@ -229,7 +229,7 @@ const fn end_of(written: &Result<WriteResult, StoreError>) -> WriteEnd {
         Err(StoreError::Unavailable(_) | StoreError::Disconnected(_) | StoreError::KeyInUse) => {
             WriteEnd::Unavailable
         }
-        Err(StoreError::Unreadable(_) | StoreError::Internal(_)) => WriteEnd::Internal,
+        Err(StoreError::Internal(_)) => WriteEnd::Internal,
         Err(_) => WriteEnd::Refused,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use kairanban_client::{BoardCopy, ListOp, ListedTopic};
+use kairanban_core::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -102,7 +103,7 @@ impl From<&ListedTopic> for ShownTopic {
             .finalize();
         Self {
             revision: topic.revision,
-            text: hash[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            text: hex(&hash[..8]),
         }
     }
 }
