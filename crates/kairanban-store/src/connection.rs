@@ -163,7 +163,7 @@ pub(crate) fn transaction_settings(timeouts: Timeouts) -> String {
         + &set_all(&settings(timeouts), SettingLifetime::Transaction)
 }
 
-fn settings(timeouts: Timeouts) -> [(&'static str, String); 9] {
+fn settings(timeouts: Timeouts) -> [(&'static str, String); 10] {
     let statement_ms = timeouts.statement.as_millis();
     [
         ("statement_timeout", statement_ms.to_string()),
@@ -186,6 +186,8 @@ fn settings(timeouts: Timeouts) -> [(&'static str, String); 9] {
         ("row_security", "off".to_owned()),
         // Compiling a query takes longer than any of ours runs.
         ("jit", "off".to_owned()),
+        // Names in the context of an error are compared with ours.
+        ("quote_all_identifiers", "off".to_owned()),
     ]
 }
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use kairanban_store::{
-    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate, repair,
+    Check, DatabaseAddress, StartError, Store, StoreConfig, StoreError, check, check_files,
+    migrate, repair,
 };
 
 use crate::{config::Config, exit::ExitError, last_seen};
@@ -95,9 +96,7 @@ pub fn examine(config: &Config) -> Result<Vec<String>, ExitError> {
             &config.default_board()?,
             migrates,
         );
-        let found = found.map_err(|error| {
-            ExitError::Unusable(format!("cannot use the database {address}: {error}"))
-        })?;
+        let found = found.map_err(|error| ExitError::Unusable(cannot_use(address, &error)))?;
         notes.extend(found.warnings.iter().cloned());
         refuse_damage(address, &found)?;
         if found.is_current() {
@@ -184,45 +183,70 @@ fn refuse_damage(address: &DatabaseAddress, found: &Check) -> Result<(), ExitErr
     )))
 }
 
-/// Checks the database until it is up. Logs each state that it is found in once.
+/// Checks the database until it is up.
 fn wait_for(
     config: &Config,
     address: &DatabaseAddress,
     migrates: bool,
     deadline: Instant,
 ) -> Result<Check, ExitError> {
+    let board = config.default_board()?;
+    retry(address, deadline, || {
+        check(address, config.first_timeouts(), &board, migrates)
+    })
+}
+
+/// Opens the store of a database that was checked. Waits while another program locks what a start
+/// needs. Blocks.
+///
+/// # Errors
+/// If the database is away, or locked for too long.
+pub fn open(config: &Config, store: &StoreConfig) -> Result<Store, ExitError> {
+    let address = config.address()?;
+    let deadline = Instant::now() + config.database.start_wait;
+    retry(&address, deadline, || {
+        Store::open(store.clone())
+            .map_err(|error| StartError::of_failure(&address, config.first_timeouts(), error))
+    })
+}
+
+/// Tries until the database can be used, or never will. Logs each state that it is found in once.
+fn retry<T>(
+    address: &DatabaseAddress,
+    deadline: Instant,
+    mut attempt: impl FnMut() -> Result<T, StartError>,
+) -> Result<T, ExitError> {
     let mut said = None;
     loop {
-        match check(
-            address,
-            config.first_timeouts(),
-            &config.default_board()?,
-            migrates,
-        ) {
-            Ok(found) => {
+        let state = match attempt() {
+            Ok(done) => {
                 if said.is_some() {
                     tracing::info!(%address, "the database is up");
                 }
-                return Ok(found);
+                return Ok(done);
             }
-            Err(StartError::Final(text)) => {
-                return Err(ExitError::Unusable(format!(
-                    "cannot use the database {address}: {text}"
-                )));
+            Err(error @ StartError::Final(_)) => {
+                return Err(ExitError::Unusable(cannot_use(address, &error)));
             }
-            Err(StartError::NotYet { state, text }) => {
-                if Instant::now() >= deadline {
-                    return Err(ExitError::Failed(format!(
-                        "cannot use the database {address}: {text}"
-                    )));
-                }
-                if said.replace(state) != Some(state) {
-                    let left_s = deadline.saturating_duration_since(Instant::now()).as_secs();
-                    tracing::warn!(%address, state, left_s, "waiting for the database");
-                }
-                thread::park_timeout(RETRY);
+            Err(error @ StartError::NotYet { .. }) if Instant::now() >= deadline => {
+                return Err(ExitError::Failed(cannot_use(address, &error)));
             }
+            Err(StartError::NotYet { state, .. }) => state,
+        };
+        if said.replace(state) != Some(state) {
+            let left_s = deadline.saturating_duration_since(Instant::now()).as_secs();
+            tracing::warn!(%address, state, left_s, "waiting for the database");
         }
+        thread::park_timeout(RETRY);
+    }
+}
+
+fn cannot_use(address: &DatabaseAddress, error: &StartError) -> String {
+    match error {
+        StartError::NotYet { state, text } => {
+            format!("cannot use the database {address}: {state} ({text})")
+        }
+        StartError::Final(text) => format!("cannot use the database {address}: {text}"),
     }
 }
 

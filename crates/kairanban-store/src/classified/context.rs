@@ -10,45 +10,88 @@ use crate::needs::{OWN_FUNCTIONS, function_name};
 /// The text with which a statement begins that `classified_write` runs with values.
 const WITH_VALUES: &str = "EXECUTE kairanban_write";
 
+/// Where the last statement failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FailureContext {
+    /// The context of the error.
+    pub(super) text: String,
+    /// The schema of the boards, quoted where it has to be.
+    pub(super) own_schema: String,
+}
+
 /// One step on the way to an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ErrorFrame {
     /// What a function or a foreign key runs, as it is quoted: a statement or an expression.
     Statement(String),
-    /// A function, with where in it that is.
-    Function(String),
+    /// A function.
+    Function {
+        /// Its name, with where in it that is.
+        line: String,
+        /// Its name if it is ours.
+        own: Option<&'static str>,
+    },
 }
 
 impl ErrorFrame {
     pub(super) fn statement(&self) -> Option<&str> {
         match self {
             Self::Statement(text) => Some(text),
-            Self::Function(_) => None,
+            Self::Function { .. } => None,
         }
     }
 
     /// Returns the name of the function, if it is one of ours.
-    pub(super) fn own_function(&self) -> Option<&'static str> {
-        let Self::Function(line) = self else {
-            return None;
-        };
-        let mut own = OWN_FUNCTIONS.iter();
-        own.find(|signature| names(line, signature))
-            .map(|signature| function_name(signature))
+    pub(super) const fn own_function(&self) -> Option<&'static str> {
+        match self {
+            Self::Statement(_) => None,
+            Self::Function { own, .. } => *own,
+        }
     }
 }
 
-/// Returns whether a line names the function. Some languages put its name between letters.
-fn names(line: &str, signature: &str) -> bool {
-    line.match_indices(signature).any(|(at, _)| {
-        let before = line.get(..at).and_then(|before| before.chars().next_back());
-        before.is_none_or(|before| !(before.is_ascii_alphanumeric() || "_$".contains(before)))
-    })
+/// Finds our functions by their names. The schema of one is named where `search_path` did not find
+/// it when it was first called.
+#[derive(Clone, Copy)]
+struct OwnNames<'c> {
+    schema: &'c str,
+}
+
+impl OwnNames<'_> {
+    fn function_frame(self, line: &str) -> ErrorFrame {
+        let mut own = OWN_FUNCTIONS.iter();
+        let own = own.find(|signature| self.is_named(line, signature));
+        ErrorFrame::Function {
+            line: line.to_owned(),
+            own: own.map(|signature| function_name(signature)),
+        }
+    }
+
+    /// Returns whether a line names our function with this signature. Some languages put its name
+    /// between letters.
+    fn is_named(self, line: &str, signature: &str) -> bool {
+        line.match_indices(signature).any(|(at, _)| {
+            let before = line.get(..at).unwrap_or_default();
+            match before.strip_suffix('.') {
+                Some(schema) => schema.strip_suffix(self.schema).is_some_and(ends_a_word),
+                None => ends_a_word(before),
+            }
+        })
+    }
+}
+
+fn ends_a_word(before: &str) -> bool {
+    let last = before.chars().next_back();
+    last.is_none_or(|last| !(last.is_ascii_alphanumeric() || "_$.".contains(last)))
 }
 
 /// Splits a context into what happened within `command`, or within a statement with values.
-pub(super) fn frames(context: &str, command: &str) -> Vec<ErrorFrame> {
+pub(super) fn frames(failure: &FailureContext, command: &str) -> Vec<ErrorFrame> {
+    let context = failure.text.as_str();
     let ours = context.rfind("classified_write(").unwrap_or(context.len());
+    let own_names = OwnNames {
+        schema: &failure.own_schema,
+    };
     let above = context.get(..line_start(context, ours)).unwrap_or_default();
     let quoted = [WITH_VALUES, command]
         .iter()
@@ -58,13 +101,14 @@ pub(super) fn frames(context: &str, command: &str) -> Vec<ErrorFrame> {
     let Some(at) = quoted else {
         return above
             .lines()
-            .map(|line| ErrorFrame::Function(line.to_owned()))
+            .map(|line| own_names.function_frame(line))
             .collect();
     };
     let start = line_start(above, at);
     let quotes = Quotes {
         opening: above.get(start..at).unwrap_or_default(),
         closing: above.trim_end().chars().next_back().unwrap_or('"'),
+        own_names,
     };
     let lines: Vec<_> = above.get(..start).unwrap_or_default().lines().collect();
     quotes.frames_in(&lines)
@@ -79,6 +123,7 @@ fn line_start(text: &str, at: usize) -> usize {
 struct Quotes<'c> {
     opening: &'c str,
     closing: char,
+    own_names: OwnNames<'c>,
 }
 
 impl Quotes<'_> {
@@ -86,11 +131,10 @@ impl Quotes<'_> {
         let mut frames = Vec::new();
         while let [first, rest @ ..] = lines {
             let Some(statement) = self.opened(first) else {
-                let line = (*first).to_owned();
                 frames.push(if self.is_expression(first, rest) {
-                    ErrorFrame::Statement(line)
+                    ErrorFrame::Statement((*first).to_owned())
                 } else {
-                    ErrorFrame::Function(line)
+                    self.own_names.function_frame(first)
                 });
                 lines = rest;
                 continue;

@@ -4,7 +4,7 @@
 //! these refuse is wrong with that row. All other tables, and our functions, are ours alone: what
 //! refuses there would refuse other rows, too, and is wrong with the installation.
 
-use super::context::{ErrorFrame, frames};
+use super::context::{ErrorFrame, FailureContext, frames};
 use crate::{
     StoreError,
     error::FaultKind,
@@ -82,15 +82,15 @@ pub(super) enum Origin {
     Owners(String),
 }
 
-/// Finds what stands behind an error, by its context and the `message` of the database: an error in
+/// Finds what is behind an error, by where it failed and the `message` of the database: an error in
 /// a `command`, or in a statement that writes the `table`. Returns `None` for the statement itself.
 pub(super) fn origin(
-    context: &str,
+    failure: &FailureContext,
     command: &str,
     table: Option<&'static str>,
     message: &str,
 ) -> Option<Origin> {
-    let frames = frames(context, command);
+    let frames = frames(failure, command);
     let ours = frames.iter().position(|one| one.own_function().is_some());
     let object = match ours {
         Some(at) => within_function(&frames[..=at], message),
@@ -128,10 +128,18 @@ fn within_function(frames: &[ErrorFrame], message: &str) -> Option<OwnObject> {
 fn owners_function(frames: &[ErrorFrame]) -> Option<Origin> {
     let mut functions = frames.iter();
     let innermost = functions.find(|one| one.statement().is_none())?;
-    match (innermost, innermost.own_function()) {
-        (ErrorFrame::Function(line), None) => Some(Origin::Owners(line.clone())),
+    match innermost {
+        ErrorFrame::Function { line, own: None } => Some(Origin::Owners(line.clone())),
         _ => None,
     }
+}
+
+/// Returns whether a `command` failed within our function of this name.
+pub(super) fn is_within(failure: &FailureContext, command: &str, function: &str) -> bool {
+    let frames = frames(failure, command);
+    frames
+        .iter()
+        .any(|one| one.own_function() == Some(function))
 }
 
 #[cfg(test)]
@@ -141,9 +149,33 @@ mod tests {
     const TOP: &str = "SQL statement \"EXECUTE kairanban_write('x', 'INSERT INTO audit')\"\n\
         PL/pgSQL function classified_write(text,jsonb) line 20 at EXECUTE";
 
+    fn failure(context: &str) -> FailureContext {
+        FailureContext {
+            text: context.to_owned(),
+            own_schema: "public".to_owned(),
+        }
+    }
+
+    /// A context names the schema of a function where `search_path` does not find it.
+    #[test]
+    fn a_function_of_another_schema_is_the_owners() {
+        for (name, is_ours) in [
+            ("topics_inserted", true),
+            ("public.topics_inserted", true),
+            ("app.topics_inserted", false),
+            ("not_public.topics_inserted", false),
+            ("\"my public\".topics_inserted", false),
+            ("my_topics_inserted", false),
+        ] {
+            let context = format!("PL/pgSQL function {name}() line 1 at RAISE\n{TOP}");
+            let found = origin(&failure(&context), "", Some("topics"), "no");
+            assert_eq!(matches!(found, Some(Origin::Ours(_))), is_ours, "{name}");
+        }
+    }
+
     fn assert_own_object(inner: &str, statement: &str, message: &str, object: Option<OwnObject>) {
         let context = format!("{inner}{TOP}");
-        let found = match origin(&context, "", written_table(statement), message) {
+        let found = match origin(&failure(&context), "", written_table(statement), message) {
             Some(Origin::Ours(object)) => Some(object),
             _ => None,
         };
@@ -162,7 +194,7 @@ mod tests {
             let (title, context) = text.split_once('\n').expect("a title");
             let (language, wanted) = title.split_once(' ').expect("a language");
             languages.insert(language);
-            let found = origin(context, COMMAND, Some("topics"), "no");
+            let found = origin(&failure(context), COMMAND, Some("topics"), "no");
             let is_right = match (wanted, &found) {
                 ("statement", None) => true,
                 ("owner", Some(Origin::Owners(line))) => context.starts_with(line.as_str()),
@@ -180,15 +212,20 @@ mod tests {
         let inner = "PL/pgSQL function g() line 2 at EXECUTE\n\
             SQL statement \"INSERT INTO \"topics\"\n  SELECT 'PL/pgSQL function stamp_last()\n'\"\n\
             PL/pgSQL function moderate() line 3 at SQL statement\n";
-        let found = origin(&format!("{inner}{TOP}"), "", Some("topics"), "");
+        let found = origin(&failure(&format!("{inner}{TOP}")), "", Some("topics"), "");
         let line = "PL/pgSQL function g() line 2 at EXECUTE".to_owned();
         assert_eq!(found, Some(Origin::Owners(line)));
         let missing = "PL/pgSQL function g() line 1 at assignment";
         let inner = format!("PL/pgSQL assignment \"NEW.gone := stamp_last()\"\n{missing}\n");
-        let found = origin(&format!("{inner}{TOP}"), "", Some("topics"), "");
+        let found = origin(&failure(&format!("{inner}{TOP}")), "", Some("topics"), "");
         assert_eq!(found, Some(Origin::Owners(missing.to_owned())));
         let overloaded = "PL/pgSQL function stamp_last(integer) line 1 at RAISE";
-        let found = origin(&format!("{overloaded}\n{TOP}"), "", Some("topics"), "");
+        let found = origin(
+            &failure(&format!("{overloaded}\n{TOP}")),
+            "",
+            Some("topics"),
+            "",
+        );
         assert_eq!(found, Some(Origin::Owners(overloaded.to_owned())));
     }
 

@@ -17,13 +17,14 @@ use diesel::{
 
 pub(crate) use self::trial::check_stamping;
 use super::{
+    context::FailureContext,
     own_object::{self, Origin},
     triggers_off,
 };
 use crate::{
     StoreError,
     error::{Fault, FaultKind, Refusal},
-    needs::{self, Fires},
+    needs::{self, Fires, OWN_SCHEMA},
     sql::Number,
 };
 
@@ -59,7 +60,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Classified<Q> {
             .map(|number| format!("${number}"))
             .collect();
         out.push_sql(&format!(
-            "$kairanban$, jsonb_build_array({}))",
+            "$kairanban$::text, jsonb_build_array({}))",
             parameters.join(", ")
         ));
         Ok(())
@@ -182,7 +183,7 @@ fn is_owners(connection: &mut PgConnection, command: &str) -> Result<bool, Store
 pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), StoreError> {
     let text = format!(
         "SELECT touched, returned, state, message \
-         FROM classified_write($kairanban${command}$kairanban$, NULL)"
+         FROM classified_write($kairanban${command}$kairanban$::text, NULL::jsonb)"
     );
     let outcome: StatementOutcome = sql_query(text).get_result(connection)?;
     let Some(state) = outcome.state else {
@@ -192,31 +193,41 @@ pub(crate) fn run(connection: &mut PgConnection, command: &str) -> Result<(), St
     let error = of_sqlstate(&state, message.clone());
     let table = own_object::written_table(command);
     match of_origin(connection, error, (command, table), &message)? {
-        StoreError::Refused(refusal) => Err(located(connection, refusal)?),
+        StoreError::Refused(refusal) => Err(located(connection, command, refusal)?),
         error => Err(error),
     }
 }
 
 /// Finds out whether it was the stamp that was refused, by a trigger that was made for other
 /// updates.
-fn located(connection: &mut PgConnection, refusal: Refusal) -> Result<StoreError, StoreError> {
-    let context = failed_in(connection)?;
-    // Names of functions are not translated.
-    Ok(if context.contains("transaction_stamped()") {
-        let message = refusal.sentence.unwrap_or_default();
-        let cause = format!("{message} ({})", context.lines().next().unwrap_or_default());
-        StoreError::stamp_refused((!message.is_empty()).then_some(message), cause)
-    } else {
-        StoreError::Refused(refusal)
-    })
+fn located(
+    connection: &mut PgConnection,
+    command: &str,
+    refusal: Refusal,
+) -> Result<StoreError, StoreError> {
+    let failure = failed_in(connection)?;
+    Ok(
+        if own_object::is_within(&failure, command, "transaction_stamped") {
+            let message = refusal.sentence.unwrap_or_default();
+            let cause = format!(
+                "{message} ({})",
+                failure.text.lines().next().unwrap_or_default()
+            );
+            StoreError::stamp_refused((!message.is_empty()).then_some(message), cause)
+        } else {
+            StoreError::Refused(refusal)
+        },
+    )
 }
 
 /// Returns where the last statement failed: the innermost function first.
-fn failed_in(connection: &mut PgConnection) -> Result<String, StoreError> {
-    Ok(diesel::select(diesel::dsl::sql::<Text>(
-        "coalesce(current_setting('kairanban.failed_in', true), '')",
-    ))
-    .get_result(connection)?)
+fn failed_in(connection: &mut PgConnection) -> Result<FailureContext, StoreError> {
+    let query = diesel::select((
+        diesel::dsl::sql::<Text>("coalesce(current_setting('kairanban.failed_in', true), '')"),
+        diesel::dsl::sql::<Text>(&format!("coalesce(quote_ident({OWN_SCHEMA}), '')")),
+    ));
+    let (text, own_schema) = query.get_result(connection)?;
+    Ok(FailureContext { text, own_schema })
 }
 
 /// Checks that this role can read all that a server reads. Fails with what is missing.

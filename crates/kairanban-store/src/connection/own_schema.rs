@@ -8,13 +8,22 @@ use diesel::{
 };
 
 use super::{AnyConnection, SettingLifetime};
-use crate::{
-    StoreError,
-    needs::{FUNCTIONS, OWN_SCHEMA, table_names},
-};
+use crate::needs::{FUNCTIONS, OWN_SCHEMA, table_names};
 
-/// What a check of our own says if others hold a table, in any language.
-const LOCKED_MARKER: &str = "kairanban_tables_are_locked";
+/// Catalogs that a start reads, and that `VACUUM FULL` or `REINDEX` may lock.
+const CATALOGS: &[&str] = &[
+    "pg_attribute",
+    "pg_class",
+    "pg_constraint",
+    "pg_index",
+    "pg_inherits",
+    "pg_namespace",
+    "pg_policy",
+    "pg_proc",
+    "pg_sequence",
+    "pg_trigger",
+    "pg_type",
+];
 
 #[derive(diesel::QueryableByName)]
 struct Named {
@@ -81,24 +90,22 @@ impl AnyConnection {
             )?;
             connection.batch_execute(&read_all_tables())
         });
-        match asked.map_err(StoreError::from) {
-            Ok(()) => false,
-            // A connection that ended is one of those that may be there again in a moment.
-            Err(StoreError::Disconnected(_) | StoreError::Unavailable(_)) => true,
-            Err(error) => error.to_string().contains(LOCKED_MARKER),
-        }
+        // Nothing else fails it but a connection that ended, which may be there again in a moment.
+        asked.is_err()
     }
 }
 
-/// Returns the command that reads no row of each table, and raises [`LOCKED_MARKER`].
+/// Returns the command that reads no row of each table, and takes the lock that a start needs. It
+/// fails only if others hold one of them.
 fn read_all_tables() -> String {
+    let names = [table_names().as_slice(), &["transactions"], CATALOGS].concat();
     format!(
-        "DO $kairanban$ DECLARE table_name text; BEGIN \
-         FOREACH table_name IN ARRAY ARRAY['{}'] LOOP CONTINUE WHEN to_regclass(table_name) IS NULL; \
-         BEGIN EXECUTE format('SELECT FROM %s WHERE false', to_regclass(table_name)); \
-         EXCEPTION WHEN lock_not_available OR query_canceled OR deadlock_detected THEN \
-         RAISE EXCEPTION '{LOCKED_MARKER}'; WHEN OTHERS THEN NULL; \
-         END; END LOOP; END $kairanban$",
-        table_names().join("', '")
+        "DO $kairanban$ DECLARE command text; BEGIN \
+         FOREACH command IN ARRAY ARRAY['SELECT FROM {} WHERE false', \
+         'LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE'] LOOP \
+         BEGIN EXECUTE command; \
+         EXCEPTION WHEN lock_not_available OR query_canceled OR deadlock_detected THEN RAISE; \
+         WHEN OTHERS THEN NULL; END; END LOOP; END $kairanban$",
+        names.join(" WHERE false', 'SELECT FROM ")
     )
 }

@@ -13,12 +13,15 @@ pub(crate) const RIGHTS_OF_OWNER: &[(&str, &[&str])] = &[
     ("identity", &[SELECT]),
 ];
 
-/// The name of the schema of the boards, in SQL: that in which every statement finds `topics`. NULL
-/// without one; a table `topics` of another program has no change log beside it.
+/// The name of the schema of the boards, in SQL: the first in `search_path` with a table `topics`
+/// and a change log beside it; another program's table `topics` has none. NULL without one.
 pub(crate) const OWN_SCHEMA: &str = "\
-    (SELECT nspname FROM pg_class AS topics JOIN pg_namespace AS own ON own.oid = relnamespace \
-    WHERE topics.oid = to_regclass('topics') AND EXISTS (SELECT FROM pg_class \
-    WHERE pg_class.relnamespace = own.oid AND relname IN ('changes', 'revision_seq')))";
+    (SELECT nspname FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (nspname, position) \
+    WHERE EXISTS (SELECT FROM pg_class JOIN pg_namespace AS own ON own.oid = relnamespace \
+    WHERE own.nspname = path.nspname AND relname = 'topics' AND relkind IN ('r', 'p')) \
+    AND EXISTS (SELECT FROM pg_class JOIN pg_namespace AS own ON own.oid = relnamespace \
+    WHERE own.nspname = path.nspname AND relname IN ('changes', 'revision_seq')) \
+    ORDER BY position LIMIT 1)";
 
 /// Returns the statement that names the channel on which commits are announced.
 #[must_use]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use kairanban_store::{DatabaseAddress, check, migrate, repair};
 
-use crate::place::{DatabaseKind, Foreign, Place, TIMEOUTS, main, new_database};
+use crate::place::{DatabaseKind, Foreign, Place, TIMEOUTS, create, main, new_database};
 
 const QUERY: &str = include_str!("../../src/start/damage/postgres/schema.sql");
 const NEW: &str = include_str!("../../src/start/damage/postgres/schema.tsv");
@@ -217,6 +217,8 @@ fn what_the_owner_added_is_no_damage() {
          CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
          CREATE TRIGGER moderate BEFORE INSERT ON topics FOR EACH ROW EXECUTE FUNCTION moderate(); \
          CREATE FUNCTION stamp_last(n int) RETURNS int LANGUAGE sql AS 'SELECT n'; \
+         CREATE FUNCTION stamp_last(VARIADIC n int[]) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+         CREATE FUNCTION classified_write(text, text) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
          CREATE FUNCTION channel_name(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
     );
     assert_eq!(damage(&place.address), Vec::<String>::new());
@@ -228,7 +230,34 @@ fn what_the_owner_added_is_no_damage() {
     assert_eq!(damage(&place.address), Vec::<String>::new());
     let theirs = "SELECT count(*) FROM pg_proc WHERE proname IN ('stamp_last', 'channel_name') \
         AND NOT prosecdef AND has_function_privilege('public', oid, 'EXECUTE')";
-    assert_eq!(foreign.ask(theirs), "2");
+    assert_eq!(foreign.ask(theirs), "3");
+    assert_eq!(create(&place, "after").comment, "after");
+}
+
+/// A call of `stamp_last()` means neither it nor `stamp_last(n int DEFAULT 0)`.
+#[test]
+fn a_function_that_makes_calls_of_ours_ambiguous_is_named() {
+    let place = Place::new(DatabaseKind::Postgres);
+    let mut foreign = place.foreign();
+    for signature in [
+        "stamp_last(n int DEFAULT 0)",
+        "move_topic_ids(n int DEFAULT 0, m text DEFAULT '')",
+        "transaction_begun(n int DEFAULT 0)",
+        "classified_write(a text, b jsonb, c int DEFAULT 0)",
+    ] {
+        foreign.run(&format!(
+            "CREATE FUNCTION {signature} RETURNS void LANGUAGE sql AS 'SELECT'"
+        ));
+        let name = signature.split('(').next().unwrap_or_default();
+        let said = damage(&place.address).join(" ");
+        assert!(
+            said.contains(&format!("calls of kairanban's {name}(")),
+            "{said}"
+        );
+        let (_, advice) = said.split_once("(first ").expect("advice");
+        foreign.run(advice.strip_suffix(')').expect("a bracket"));
+        assert_eq!(damage(&place.address), Vec::<String>::new(), "{signature}");
+    }
 }
 
 /// Our functions run by the rights of the owner, from whom row-level security hides rows if it is

@@ -188,18 +188,34 @@ fn a_schema_that_stands_before_the_boards_changes_nothing() {
     }
 }
 
-/// A table of another program that every statement of a server would find instead of its own.
+/// What another program has that every statement of a server would find instead of its own.
 #[test]
-fn a_table_that_hides_one_of_the_boards_is_named() {
+fn what_hides_something_of_the_boards_is_named() {
     let place = Place::new(DatabaseKind::Postgres);
     let mut foreign = place.foreign();
     let database = foreign.ask("SELECT current_database()");
-    foreign.run(&format!(
-        "CREATE SCHEMA other; CREATE TABLE other.audit (); \
-         ALTER DATABASE {database} SET search_path = other, public"
-    ));
-    let error = check(&place.address, TIMEOUTS, &main(), true).expect_err("another table");
-    assert!(error.to_string().contains("other.audit"), "{error}");
+    for (made, name) in [
+        ("TABLE other.audit ()", "audit"),
+        ("TABLE other.topics (id int)", "topics"),
+        ("VIEW other.topics AS SELECT * FROM public.topics", "topics"),
+        (
+            "FUNCTION other.stamp_last() RETURNS void LANGUAGE sql AS ''",
+            "stamp_last",
+        ),
+    ] {
+        foreign.run(&format!(
+            "CREATE SCHEMA other; CREATE {made}; \
+             ALTER DATABASE {database} SET search_path = other, public"
+        ));
+        let error = check(&place.address, TIMEOUTS, &main(), true).expect_err(made);
+        let named = format!("{error}").contains(&format!("other.{name}"));
+        assert!(
+            named && error.to_string().contains("first in search_path"),
+            "{error}"
+        );
+        foreign.run("DROP SCHEMA other CASCADE");
+    }
+    foreign.run("CREATE SCHEMA other; CREATE TABLE other.topics ()");
     // Other programs may have tables of such names in a schema that comes later.
     foreign.run(&format!(
         "ALTER DATABASE {database} SET search_path = public, other"

@@ -233,7 +233,7 @@ fn connect(config: &Config, on_wait: OnWait) -> Result<Store, ExitError> {
         on_wait,
         ..config.store()?
     };
-    let store = Store::open(store).map_err(|error| cannot_use_database(config, error))?;
+    let store = start::open(config, &store)?;
     if store.is_pooled() {
         tracing::info!(
             "a transaction pooler stands before Postgres; every reading is a transaction"

@@ -216,3 +216,21 @@ fn a_function_of_ours_that_was_replaced_refuses_no_client() {
         await_readiness(&writer.node, 200, "\"ready\"");
     }
 }
+
+/// How a database prints names decides nothing.
+#[test]
+fn a_table_of_ours_is_named_however_names_are_quoted() {
+    let database = Database::postgres();
+    database.set_for_all("quote_all_identifiers", "on");
+    let node = Node::start(database);
+    node.database.sql(
+        "CREATE FUNCTION strange() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$; \
+         CREATE TRIGGER strange BEFORE INSERT ON changes FOR EACH ROW EXECUTE FUNCTION strange();",
+    );
+    assert_eq!(post(&node, "x").status, 503);
+    await_readiness(&node, 503, "changes");
+    node.database.sql("DROP TRIGGER strange ON changes;");
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}

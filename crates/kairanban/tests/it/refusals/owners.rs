@@ -91,6 +91,29 @@ fn a_trigger_that_fails_for_every_post_refuses_each_and_is_named() {
     node.post("after");
 }
 
+/// In another schema the owner may call a function as one of ours is called.
+#[test]
+fn a_function_of_another_schema_refuses_a_post_alone() {
+    let node = Node::start(Database::postgres());
+    node.database.sql("CREATE SCHEMA app;");
+    for body in [
+        "RAISE EXCEPTION 'no spam';",
+        "PERFORM 1 FROM no_such_table;",
+    ] {
+        node.database.sql(&format!(
+            "CREATE FUNCTION app.topics_inserted() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN {body} END $$; CREATE TRIGGER moderate BEFORE INSERT ON topics \
+             FOR EACH ROW EXECUTE FUNCTION app.topics_inserted();"
+        ));
+        let answer = post(&node, "x");
+        assert_eq!(answer.status, 422, "{body}: {answer:?}");
+        assert_eq!(node.get("/readyz").status, 200, "{body}");
+        node.database
+            .sql("DROP FUNCTION app.topics_inserted() CASCADE;");
+        node.post("fine");
+    }
+}
+
 /// A rule takes the place of each insert, or of each stamp.
 #[test]
 fn a_rule_that_swallows_topics_is_named() {

@@ -21,7 +21,14 @@ fn a_table_that_is_locked_is_waited_for() {
             ("DATABASE_URL", url.as_str()),
             ("KAIRANBAN_DATABASE__STATEMENT_TIMEOUT_MS", "2000"),
         ];
-        for table in ["__diesel_schema_migrations", "boards", "identity"] {
+        for table in [
+            "__diesel_schema_migrations",
+            "boards",
+            "identity",
+            "transactions",
+            "pg_proc",
+            "pg_sequence",
+        ] {
             let lock = database.lock(table);
             let mut server = Logged::serve(&settings);
             server.until(table, |server| {
@@ -34,6 +41,27 @@ fn a_table_that_is_locked_is_waited_for() {
                 server.err().contains("the database is up")
             });
         }
+    }
+}
+
+/// A start locks `identity` against writers, so a write there that does not end keeps it out.
+#[test]
+fn a_write_that_keeps_a_start_out_is_waited_for() {
+    for database in [Database::postgres(), Database::japanese()] {
+        migrate(&database);
+        let writer = database.hold("UPDATE identity SET value = value");
+        let url = database.url();
+        let mut server = Logged::serve(&[
+            ("DATABASE_URL", url.as_str()),
+            ("KAIRANBAN_DATABASE__STATEMENT_TIMEOUT_MS", "1000"),
+        ]);
+        server.until("it waits", |server| {
+            server.err().contains("waiting for the database")
+        });
+        drop(writer);
+        server.until("it is up", |server| {
+            server.err().contains("the database is up")
+        });
     }
 }
 

@@ -48,6 +48,7 @@ impl From<WrongObject> for Damage {
 pub(super) fn wrong(connection: &mut AnyConnection) -> Result<Vec<Damage>, StoreError> {
     let queries = [
         functions_sql(),
+        overloads_sql(),
         rights_sql(),
         foreign_triggers(),
         sequences(),
@@ -103,6 +104,27 @@ fn functions_sql() -> String {
          ELSE EXISTS (SELECT FROM unnest(config) AS set (one) WHERE one LIKE 'search\\_path=%') END \
          ORDER BY name",
         listed(wanted)
+    )
+}
+
+/// Functions of the owner's that make a call of ours ambiguous by arguments with defaults.
+fn overloads_sql() -> String {
+    let ours = OWN_FUNCTIONS
+        .iter()
+        .map(|signature| format!("('{}', '{signature}')", function_name(signature)));
+    format!(
+        "SELECT format('the function %s makes calls of kairanban''s %s ambiguous', \
+         other.oid::regprocedure, named) AS what, \
+         format('DROP FUNCTION %s', other.oid::regprocedure) AS repair_sql, true AS by_hand \
+         FROM (VALUES {}) AS wanted (name, named) \
+         JOIN pg_proc AS own ON own.oid = to_regprocedure(named) \
+         JOIN pg_proc AS other ON other.proname = own.proname AND other.oid <> own.oid \
+         AND other.pronamespace = own.pronamespace \
+         WHERE own.prorettype <> 'trigger'::regtype \
+         AND own.pronargs BETWEEN other.pronargs - other.pronargdefaults AND other.pronargs - 1 \
+         AND array_to_string((other.proargtypes::oid[])[0:own.pronargs - 1], ' ') = \
+         own.proargtypes::text ORDER BY 1",
+        listed(ours)
     )
 }
 
