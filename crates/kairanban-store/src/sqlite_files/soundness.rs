@@ -1,12 +1,18 @@
 //! Whether the pages of a SQLite file fit together.
 
-use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types::Text};
+use std::path::Path;
+
+use diesel::{
+    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
+    sql_types::Text,
+};
 
 use crate::{
     StoreError,
     classified::sqlite::{MALFORMED, meaning},
     connection::AnyConnection,
     error::FaultKind,
+    files,
     sql::Number,
 };
 
@@ -47,6 +53,22 @@ pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
 /// Checks a file, of whatever size, with its indexes.
 pub(crate) fn check_all(connection: &mut AnyConnection) -> Result<(), StoreError> {
     refuse_findings(connection, "integrity_check")
+}
+
+/// Checks a file as it is without its `-wal`.
+pub(crate) fn check_without_wal(path: &Path) -> Result<(), StoreError> {
+    // SQLite takes an empty one for sound.
+    if files::is_empty(path) {
+        return Err(StoreError::Internal("it is empty".to_owned()));
+    }
+    let path = path.to_string_lossy();
+    let path = path.replace('%', "%25").replace('?', "%3f");
+    let path = path.replace('#', "%23");
+    // An absolute path follows an empty host.
+    let host = if path.starts_with('/') { "//" } else { "" };
+    let uri = format!("file:{host}{path}?mode=ro&immutable=1");
+    let connection = SqliteConnection::establish(&uri)?;
+    check_all(&mut AnyConnection::Sqlite(connection))
 }
 
 fn refuse_findings(connection: &mut AnyConnection, pragma: &str) -> Result<(), StoreError> {
