@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
-use diesel::{
-    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
-    sql_types::Text,
-};
+use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types::Text};
 
 use crate::{
-    StoreError,
+    DatabaseAddress, StoreError, Timeouts,
     classified::sqlite::{MALFORMED, meaning},
     connection::AnyConnection,
     error::FaultKind,
@@ -56,7 +53,7 @@ pub(crate) fn check_all(connection: &mut AnyConnection) -> Result<(), StoreError
 }
 
 /// Checks a file as it is without its `-wal`.
-pub(crate) fn check_without_wal(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn check_without_wal(path: &Path, timeouts: Timeouts) -> Result<(), StoreError> {
     // SQLite takes an empty one for sound.
     if files::is_empty(path) {
         return Err(StoreError::Internal("it is empty".to_owned()));
@@ -67,8 +64,8 @@ pub(crate) fn check_without_wal(path: &Path) -> Result<(), StoreError> {
     // An absolute path follows an empty host.
     let host = if path.starts_with('/') { "//" } else { "" };
     let uri = format!("file:{host}{path}?mode=ro&immutable=1");
-    let connection = SqliteConnection::establish(&uri)?;
-    check_all(&mut AnyConnection::Sqlite(connection))
+    let address = DatabaseAddress::Sqlite(uri.into());
+    check_all(&mut AnyConnection::connect(&address, timeouts)?)
 }
 
 fn refuse_findings(connection: &mut AnyConnection, pragma: &str) -> Result<(), StoreError> {

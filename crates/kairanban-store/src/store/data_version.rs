@@ -259,7 +259,7 @@ impl DataVersion {
             Err(error) if passes(&error) => return FileWatchError::Again(error),
             Err(error) => error,
         };
-        if soundness::check_without_wal(self.files.path()).is_err() {
+        if soundness::check_without_wal(self.files.path(), self.store.config.timeouts).is_err() {
             return self.end(damage, WalFate::Left);
         }
         self.end(
