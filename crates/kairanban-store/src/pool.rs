@@ -155,7 +155,6 @@ impl Pool {
         });
         if let Err(StoreError::Fault(fault)) = &done {
             self.read_failed.store(true, Ordering::Relaxed);
-            self.files.iter().for_each(|files| files.note(fault));
             self.note(fault);
         }
         done.map_err(StoreError::of_reading)
@@ -241,7 +240,7 @@ impl Pool {
         let _lock = self.write_lock(None)?;
         let done =
             self.with(|connection| work(connection).inspect(|_| self.restore(connection)))?;
-        self.check_wal()?;
+        self.check_files()?;
         Ok(done)
     }
 
@@ -291,9 +290,14 @@ impl Pool {
         self.files.as_ref()
     }
 
-    /// Looks whether the `-wal` of a SQLite file still holds what SQLite wrote there.
-    pub(crate) fn check_wal(&self) -> Result<(), StoreError> {
-        self.files.as_ref().map_or(Ok(()), SqliteFiles::check_wal)
+    /// Checks that what is committed to a SQLite file now is not lost.
+    pub(crate) fn check_files(&self) -> Result<(), StoreError> {
+        self.files.as_ref().map_or(Ok(()), SqliteFiles::check)
+    }
+
+    /// Notes if something failed because a SQLite file is damaged.
+    pub(crate) fn note_damage(&self, error: &StoreError) {
+        self.files.iter().for_each(|files| files.note(error));
     }
 
     fn with_retry<T>(
@@ -320,7 +324,7 @@ impl Pool {
         if !is_open_on(pooled.file(), self.file()?.as_ref()) {
             return Err(replaced());
         }
-        let done = work(&mut pooled.connection);
+        let done = work(&mut pooled.connection).inspect_err(|error| self.note_damage(error));
         pooled.tainted = done
             .as_ref()
             .err()

@@ -11,6 +11,7 @@
 //! - The database was written past SQLite: if what is there is sound, all connections are opened
 //!   again; otherwise the process ends.
 //! - The `-wal` was written past SQLite: nothing more is acknowledged, and the process ends.
+//! - A reading or a write met damage: the same, unless what is there turns out to be sound.
 //!
 //! [`DataVersion`]: crate::DataVersion
 
@@ -29,8 +30,9 @@ use std::{
 use parking_lot::Mutex;
 
 pub(crate) use self::overwritten::OverwriteWatch;
+pub(crate) use self::wal::WalPass;
 use self::wal::{WalFound, WalIndex};
-use crate::{Fault, StoreError, classified::sqlite, files, identity};
+use crate::{StoreError, classified::sqlite, files, identity};
 
 /// Returns the error for a connection to a file that is not the database any more.
 pub(crate) fn replaced() -> StoreError {
@@ -163,13 +165,36 @@ impl SqliteFiles {
                 in_use.held = index.or(in_use.held);
                 Ok(())
             }
-            Ok(WalFound::Overwritten) => Err(StoreError::Unavailable(format!(
-                "something other than SQLite wrote to {}",
-                self.wal().display()
-            ))),
+            Ok(WalFound::Overwritten) => Err(self.wal_overwritten()),
             // What cannot be read, as on systems other than Unix, says nothing.
             Err(_) => Ok(()),
         }
+    }
+
+    /// Reads the next part of the `-wal`.
+    ///
+    /// # Errors
+    /// If something other than SQLite wrote to it.
+    pub(crate) fn read_wal(&self, pass: &mut WalPass) -> Result<(), StoreError> {
+        match self.watched().map(|(wal, shm, _)| pass.step(&wal, &shm)) {
+            Some(Ok(false)) => Err(self.wal_overwritten()),
+            _ => Ok(()),
+        }
+    }
+
+    fn wal_overwritten(&self) -> StoreError {
+        StoreError::Unavailable(format!(
+            "something other than SQLite wrote to {}",
+            self.wal().display()
+        ))
+    }
+
+    /// Checks that what is committed now is not lost: that nothing else than SQLite wrote the
+    /// `-wal`, and that no damage is known.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.check_wal()?;
+        self.damage()
+            .map_or(Ok(()), |damage| Err(StoreError::Unavailable(damage)))
     }
 
     /// Waits until nothing writes the `-wal` any more, as `cp` does after it has emptied it.
@@ -296,8 +321,11 @@ impl SqliteFiles {
         in_use.mark = None;
     }
 
-    /// Notes if a reading failed because the database is damaged.
-    pub(crate) fn note(&self, fault: &Fault) {
+    /// Notes if something failed because the database is damaged.
+    pub(crate) fn note(&self, error: &StoreError) {
+        let StoreError::Fault(fault) = error else {
+            return;
+        };
         if !sqlite::is_damage(&fault.text) {
             return;
         }
@@ -308,9 +336,8 @@ impl SqliteFiles {
 
     /// Returns what was found to be damaged in the database that lies there now.
     pub(crate) fn damage(&self) -> Option<String> {
+        let (mark, text) = self.0.in_use.lock().damage.clone()?;
         let now = self.now().ok()?;
-        let in_use = self.0.in_use.lock();
-        let (mark, text) = in_use.damage.as_ref()?;
         let is_same = (&mark.database, mark.generation) == (&now.database, now.generation);
         is_same.then(|| {
             format!(

@@ -176,6 +176,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
                 }
                 Err(StoreError::Disconnected(text)) => lost = Some(text),
                 Err(error) => {
+                    pool.iter().for_each(|pool| pool.note_damage(&error));
                     lent.set_tainted(error.is_connection_fault());
                     lender.take_back(lent);
                     return Err(error);
@@ -227,11 +228,11 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             }
             connection.end_write()?;
             // Committing may copy what is there into the database.
-            check_wal(pool)
+            check_files(pool)
         })?;
         let mut lent = self.lent.take().ok_or_else(ended)?;
         let committed = lent.connection().commit_write();
-        if let Err(error) = committed.and_then(|()| check_wal(pool)) {
+        if let Err(error) = committed.and_then(|()| check_files(pool)) {
             return Err(self.give_back(lent, error));
         }
         self.lender.restore(lent.connection());
@@ -274,6 +275,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             // It is unknown whether it was committed, so it must not be tried again.
             error => error.without_retry(),
         };
+        self.pool.iter().for_each(|pool| pool.note_damage(&error));
         lent.set_tainted(error.is_connection_fault());
         let error = lent.connection().with_grants(error);
         self.lender.take_back(lent);
@@ -286,9 +288,9 @@ fn file_of(pool: Option<&Pool>) -> Result<Option<FileMark>, StoreError> {
     pool.map_or(Ok(None), Pool::file)
 }
 
-/// Looks whether the `-wal` of a SQLite file still holds what SQLite wrote there.
-fn check_wal(pool: Option<&Pool>) -> Result<(), StoreError> {
-    pool.map_or(Ok(()), Pool::check_wal)
+/// Checks that what is committed to a SQLite file now is not lost.
+fn check_files(pool: Option<&Pool>) -> Result<(), StoreError> {
+    pool.map_or(Ok(()), Pool::check_files)
 }
 
 fn ended() -> StoreError {

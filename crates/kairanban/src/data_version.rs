@@ -60,4 +60,8 @@ fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &Cancellatio
         }
         thread::park_timeout(INTERVAL);
     }
+    let last_look = connection.as_mut().map(DataVersion::read_last);
+    if let Some(Err(FileWatchError::Unusable(reason))) = last_look {
+        supervisor.end_process(NAME, &reason);
+    }
 }

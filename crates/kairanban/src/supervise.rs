@@ -112,7 +112,7 @@ impl Supervisor {
         }
     }
 
-    /// Keeps a thread running until [`end`](Self::end).
+    /// Keeps a thread running until [`end`](Self::end), which waits for it.
     ///
     /// # Errors
     /// If the system cannot start a thread.
@@ -121,7 +121,7 @@ impl Supervisor {
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || this.run_thread_with_restarts(name, run))
-            .map(drop)
+            .map(|thread| self.require_thread(name, thread))
     }
 
     fn run_thread_with_restarts(&self, name: &'static str, mut run: impl FnMut()) {

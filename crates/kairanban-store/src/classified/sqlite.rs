@@ -81,7 +81,7 @@ pub(crate) fn check_reading(connection: &mut SqliteConnection) -> Result<(), Sto
 pub(crate) fn check_writing(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     needs::writing(false)
         .try_for_each(|command| connection.batch_execute(&command).map_err(meaning))?;
-    check_ids(connection)?;
+    check_ids(connection, &["topics", "changes"])?;
     let names = needs::SQLITE_TRIGGERS.join("', '");
     let on = format!(
         "SELECT count(*) AS number FROM sqlite_schema WHERE type = 'trigger' \
@@ -234,7 +234,9 @@ fn explained(
         StoreError::Fault(fault) => fault.kind == FaultKind::Full,
         _ => false,
     };
-    match may_be_the_ids.then(|| check_ids(connection)) {
+    // The triggers log what is written.
+    let tables = [written_table(&text).unwrap_or_default(), "changes"];
+    match may_be_the_ids.then(|| check_ids(connection, &tables)) {
         Some(Err(used_up)) => used_up,
         _ => with_own_sentences(connection, error),
     }
@@ -301,19 +303,26 @@ fn by_text(connection: &mut SqliteConnection, kinds: &str, part: &str) -> Option
     objects.collect::<Option<Vec<_>>>()?.pop()
 }
 
-/// Checks that there is an id left for the next topic. At the end of its range SQLite says that the
-/// database is full.
-fn check_ids(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let text = format!(
-        "SELECT count(*) AS number FROM sqlite_sequence WHERE name = 'topics' AND seq >= {}",
-        REVISION_MAX
-    );
-    let at_end: QueryResult<Number> = sql_query(text).get_result(connection);
-    if at_end.is_ok_and(|at_end| at_end.number == Some(1)) {
-        return Err(StoreError::fault(
-            FaultKind::IdsUsedUp,
-            "sqlite_sequence is at the end for the table topics",
-        ));
+/// Checks that there is an id left for the next row of each of the tables. At the end of the range
+/// SQLite says that the database is full.
+fn check_ids(connection: &mut SqliteConnection, tables: &[&str]) -> Result<(), StoreError> {
+    for table in tables {
+        let last = if *table == "topics" {
+            REVISION_MAX
+        } else {
+            i64::MAX
+        };
+        let text = format!(
+            "SELECT count(*) AS number FROM sqlite_sequence WHERE name = '{table}' \
+             AND seq >= {last}"
+        );
+        let at_end: QueryResult<Number> = sql_query(text).get_result(connection);
+        if at_end.is_ok_and(|at_end| at_end.number == Some(1)) {
+            return Err(StoreError::fault(
+                FaultKind::IdsUsedUp,
+                format!("sqlite_sequence is at the end for the table {table}"),
+            ));
+        }
     }
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! Whether the pages of a SQLite file fit together.
 
+use std::path::Path;
+
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types::Text};
 
 use crate::{
-    StoreError,
+    DatabaseAddress, StoreError, Timeouts,
     classified::sqlite::{MALFORMED, meaning},
     connection::AnyConnection,
     error::FaultKind,
+    files,
     sql::Number,
 };
 
@@ -46,6 +49,22 @@ pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
 /// Checks a file, of whatever size, with its indexes.
 pub(crate) fn check_all(connection: &mut AnyConnection) -> Result<(), StoreError> {
     refuse_findings(connection, "integrity_check")
+}
+
+/// Checks a file as it is without its `-wal`.
+pub(crate) fn check_without_wal(path: &Path, timeouts: Timeouts) -> Result<(), StoreError> {
+    // SQLite takes an empty one for sound.
+    if files::is_empty(path) {
+        return Err(StoreError::Internal("it is empty".to_owned()));
+    }
+    let path = path.to_string_lossy();
+    let path = path.replace('%', "%25").replace('?', "%3f");
+    let path = path.replace('#', "%23");
+    // An absolute path follows an empty host.
+    let host = if path.starts_with('/') { "//" } else { "" };
+    let uri = format!("file:{host}{path}?mode=ro&immutable=1");
+    let address = DatabaseAddress::Sqlite(uri.into());
+    check_all(&mut AnyConnection::connect(&address, timeouts)?)
 }
 
 fn refuse_findings(connection: &mut AnyConnection, pragma: &str) -> Result<(), StoreError> {

@@ -4,10 +4,13 @@
 //! checksum of the last one. SQLite changes the index after a frame is written, and before it
 //! writes from the first frame again. So what does not fit the index was written, or cut off, by
 //! something else, and SQLite, which trusts the index, would read and copy whatever stands there.
+//!
+//! The checksum of a frame goes on from that of the one before, and the first from the header's.
 
 use std::{
     fs,
     io::{self, Read as _, Seek as _},
+    time::SystemTime,
 };
 
 use super::overwritten::read_at;
@@ -15,6 +18,9 @@ use super::overwritten::read_at;
 /// Bytes of the `-wal` before the first frame, and of a frame before its page.
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
+
+/// How much of it one step of [`WalPass`] reads.
+const STEP_BYTES: usize = 512 << 10;
 
 /// How often the index is read again that SQLite changes meanwhile.
 const TRIES_MAX: usize = 8;
@@ -24,6 +30,8 @@ const TRIES_MAX: usize = 8;
 pub(crate) struct WalIndex {
     salt: [u8; 8],
     page_size: usize,
+    /// Whether checksums are of big-endian numbers.
+    is_big: bool,
     /// How many frames count.
     frames: u32,
     /// Of the last of them.
@@ -51,6 +59,7 @@ impl WalIndex {
         Ok(Some(Self {
             salt: part(one, 32),
             page_size,
+            is_big: one[13] != 0,
             frames,
             checksum: checksum.to_be_bytes(),
         }))
@@ -69,11 +78,28 @@ impl WalIndex {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             read => {
                 read?;
-                Ok(header[16..24] == self.salt
+                Ok(self.sum_of_header(&header).is_some()
                     && frame[8..16] == self.salt
                     && frame[16..24] == self.checksum)
             }
         }
+    }
+
+    /// Returns the checksum of the header, if that is as SQLite wrote it.
+    fn sum_of_header(&self, header: &[u8; HEADER]) -> Option<[u32; 2]> {
+        let (rest, stored) = header.split_at(HEADER - 8);
+        let sum = checksum([0, 0], rest, self.is_big);
+        (rest[16..] == self.salt && *stored == sum.map(u32::to_be_bytes).concat()).then_some(sum)
+    }
+
+    /// Returns the checksum up to and with a frame that goes on from `sum`, if it is as SQLite
+    /// wrote it.
+    fn sum_of_frame(&self, sum: [u32; 2], frame: &[u8]) -> Option<[u32; 2]> {
+        let (head, page) = frame.split_at(FRAME_HEADER);
+        let sum = checksum(checksum(sum, &head[..8], self.is_big), page, self.is_big);
+        let is_whole =
+            head[8..16] == self.salt && head[16..24] == *sum.map(u32::to_be_bytes).concat();
+        is_whole.then_some(sum)
     }
 }
 
@@ -113,6 +139,73 @@ pub(crate) fn inspect(
     Ok(WalFound::Fits(None))
 }
 
+/// Reads the `-wal` from end to end, and again once it was written, a part at each step: what is
+/// changed in the middle of it shows before SQLite copies that into the database.
+#[derive(Debug, Default)]
+pub(crate) struct WalPass {
+    /// The index at the last step.
+    index: Option<WalIndex>,
+    /// How many frames were read, and their checksum.
+    frames: u32,
+    sum: [u32; 2],
+    /// How the `-wal` was when the pass began.
+    began: Option<(u64, SystemTime)>,
+}
+
+impl WalPass {
+    /// Reads the next part. Returns whether that is as SQLite wrote it.
+    pub(crate) fn step(&mut self, wal: &fs::File, shm: &fs::File) -> io::Result<bool> {
+        let Some(index) = WalIndex::read(shm)?.filter(|index| index.frames > 0) else {
+            return Ok(true);
+        };
+        let fits = self.read_part(wal, &index)?;
+        // SQLite may have begun with the first frame again meanwhile.
+        let is_same = WalIndex::read(shm)?.is_some_and(|now| now.salt == index.salt);
+        if !fits || !is_same {
+            *self = Self::default();
+        }
+        Ok(fits || !is_same)
+    }
+
+    /// Returns whether nothing is left to read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.index.is_none_or(|index| self.frames == index.frames)
+    }
+
+    fn read_part(&mut self, wal: &fs::File, index: &WalIndex) -> io::Result<bool> {
+        let metadata = wal.metadata()?;
+        let now = Some((metadata.len(), metadata.modified()?));
+        let goes_on = self
+            .index
+            .is_some_and(|before| before.salt == index.salt && self.frames <= index.frames);
+        if goes_on && self.frames == index.frames && self.began == now {
+            return Ok(true);
+        }
+        if !goes_on || self.frames == index.frames {
+            let mut header = [0; HEADER];
+            read_at(wal, &mut header, 0)?;
+            let Some(sum) = index.sum_of_header(&header) else {
+                return Ok(false);
+            };
+            (self.frames, self.sum, self.began) = (0, sum, now);
+        }
+        self.index = Some(*index);
+        let size = FRAME_HEADER + index.page_size;
+        let most = u32::try_from(STEP_BYTES / size).unwrap_or_default().max(1);
+        let count = most.min(index.frames - self.frames);
+        let mut part = vec![0; size * count as usize];
+        let offset = HEADER as u64 + u64::from(self.frames) * size as u64;
+        read_at(wal, &mut part, offset)?;
+        for frame in part.chunks_exact(size) {
+            let Some(sum) = index.sum_of_frame(self.sum, frame) else {
+                return Ok(false);
+            };
+            (self.frames, self.sum) = (self.frames + 1, sum);
+        }
+        Ok(true)
+    }
+}
+
 /// Returns whether SQLite would find all that counts in the `-wal`: at least what it began to copy,
 /// or what was there at an `earlier` look. Reading an older one into the database would mix two
 /// states of it.
@@ -141,23 +234,20 @@ fn whole_frames(wal: &fs::File, index: &WalIndex) -> io::Result<u32> {
     let mut file = io::BufReader::new(wal);
     file.rewind()?;
     let mut header = [0; HEADER];
-    if file.read_exact(&mut header).is_err() || header[16..24] != index.salt {
+    file.read_exact(&mut header)?;
+    let Some(mut sum) = index.sum_of_header(&header) else {
         return Ok(0);
-    }
-    let is_big = header[3] & 1 == 1;
-    let mut sum = checksum([0, 0], &header[..24], is_big);
+    };
     let (mut frame, mut whole) = (vec![0; FRAME_HEADER + index.page_size], 0);
     for number in 1.. {
         if file.read_exact(&mut frame).is_err() {
             break;
         }
-        let (head, page) = frame.split_at(FRAME_HEADER);
-        sum = checksum(checksum(sum, &head[..8], is_big), page, is_big);
-        let sums = sum.map(u32::to_be_bytes).concat();
-        if head[8..16] != index.salt || head[16..24] != sums {
+        let Some(next) = index.sum_of_frame(sum, &frame) else {
             break;
-        }
-        let ends_transaction = head[4..8] != [0; 4];
+        };
+        sum = next;
+        let ends_transaction = frame[4..8] != [0; 4];
         if ends_transaction {
             whole = number;
         }

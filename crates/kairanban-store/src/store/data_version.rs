@@ -15,7 +15,7 @@ use crate::{
     error::FaultKind,
     files, identity,
     sql::{DataVersionRow, Fixed},
-    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles, WalFate, replaced, soundness},
+    sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles, WalFate, WalPass, replaced, soundness},
 };
 
 /// How long the `-shm` may be missing before the process ends: an operator may be about to put
@@ -58,6 +58,7 @@ impl Store {
             watch: notes.map(|notes| OverwriteWatch::begin(files, notes)),
             shm,
             is_overwritten: false,
+            wal_pass: WalPass::default(),
             without_shm: None,
             files: files.clone(),
             connection: Some(connection),
@@ -123,6 +124,7 @@ pub struct DataVersion {
     shm: Option<String>,
     watch: Option<OverwriteWatch>,
     is_overwritten: bool,
+    wal_pass: WalPass,
     /// Since when the `-shm` is another one.
     without_shm: Option<Instant>,
     store: Store,
@@ -147,12 +149,16 @@ impl DataVersion {
             return Err(FileWatchError::Reopen(replaced()));
         }
         // Before anything of it is copied into the database.
-        if let Err(error) = self.files.check_wal() {
+        let checked = self.files.check_wal();
+        if let Err(error) = checked.and_then(|()| self.files.read_wal(&mut self.wal_pass)) {
             return Err(self.end_without_wal(&error));
         }
         // Before anything is written there, as by saving a -wal.
         if self.is_overwritten {
             return Err(self.check_overwritten());
+        }
+        if let Some(damage) = self.files.damage() {
+            return Err(self.check_damaged(&damage));
         }
         if self.files.shm_mark() != self.shm {
             self.without_shm.get_or_insert_with(Instant::now);
@@ -229,6 +235,63 @@ impl DataVersion {
                 )
             }
         }
+    }
+
+    /// Checks what lies there after something met damage. A `-wal` that does not fit a database
+    /// which is sound without it is that of another one.
+    fn check_damaged(&mut self, damage: &str) -> FileWatchError {
+        self.files.wait_for_end_of_copying();
+        if let Err(error) = self.read_all_of_wal() {
+            return self.end_without_wal(&error);
+        }
+        let pool = self.store.pool.clone();
+        let _lock = match pool.write_lock(None) {
+            Ok(lock) => lock,
+            Err(error) => return FileWatchError::Again(error),
+        };
+        let error = match self.store.check_file() {
+            Ok(()) => {
+                self.files.reopen_all();
+                return self.reopen("something met damage; what is there now is sound");
+            }
+            Err(error) if passes(&error) => return FileWatchError::Again(error),
+            Err(error) => error,
+        };
+        if soundness::check_without_wal(self.files.path(), self.store.config.timeouts).is_err() {
+            return self.end(damage, WalFate::Left);
+        }
+        self.end(
+            &format!(
+                "the database does not fit its -wal ({error}), which was moved aside: was it \
+                 copied over while it was in use? If you restored a backup, start the server \
+                 again; otherwise put one in its place first"
+            ),
+            WalFate::Aside,
+        )
+    }
+
+    /// Looks a last time, before the last connection that is closed copies the `-wal` into the
+    /// database.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_last(&mut self) -> Result<(), FileWatchError> {
+        self.read()?;
+        let all = self.read_all_of_wal();
+        all.map_err(|error| self.end_without_wal(&error))
+    }
+
+    /// Reads all of the `-wal`, unless it is very large.
+    fn read_all_of_wal(&mut self) -> Result<(), StoreError> {
+        const STEPS_MAX: usize = 512;
+        self.wal_pass = WalPass::default();
+        for _ in 0..STEPS_MAX {
+            self.files.read_wal(&mut self.wal_pass)?;
+            if self.wal_pass.is_done() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Goes on with another connection to what lies there now.

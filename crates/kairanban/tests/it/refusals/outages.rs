@@ -112,6 +112,22 @@ fn ids_that_are_used_up_are_an_outage_that_says_what_to_do(database: Database) {
     }
 }
 
+/// SQLite says of each table that the disk is full.
+#[test]
+fn ids_of_the_log_that_are_used_up_are_no_full_disk() {
+    let node = Node::start(Database::sqlite());
+    node.post("before");
+    node.database
+        .sql("UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'changes';");
+    assert_eq!(node.send("POST", "/", "text/plain", "lost").status, 503);
+    await_readiness(&node, 503, "at the end for the table changes");
+    node.database.sql(
+        "UPDATE sqlite_sequence SET seq = (SELECT max(id) FROM changes) WHERE name = 'changes';",
+    );
+    await_readiness(&node, 200, "ready");
+    node.post("after");
+}
+
 /// Another program took the next ids; only it knew of them.
 #[test]
 fn an_import_with_ids_of_its_own_costs_no_post() {

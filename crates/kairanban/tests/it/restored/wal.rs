@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Seek as _, SeekFrom, Write as _},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -119,6 +119,35 @@ fn a_wal_of_before_that_is_copied_over_it_is_moved_aside() {
 #[test]
 fn a_wal_with_another_beginning_ends_the_server() {
     survivors(no_copy, |node, _| write_over(&wal(node), &[0xff; 64]));
+}
+
+/// Writes over some bytes of the `-wal`.
+fn change(node: &Node, place: impl FnOnce(u64) -> u64) {
+    let mut file = fs::File::options()
+        .write(true)
+        .open(wal(node))
+        .expect("a file");
+    let len = file.metadata().expect("a length").len();
+    file.seek(SeekFrom::Start(place(len))).expect("found");
+    file.write_all(&[0xa5; 8]).expect("written");
+}
+
+#[test]
+fn a_header_that_is_changed_ends_the_server() {
+    for at in [0, 8, 24] {
+        survivors(no_copy, |node, _| change(node, |_| at));
+    }
+}
+
+#[test]
+fn a_page_that_is_changed_in_the_wal_ends_the_server() {
+    let mut node = logging();
+    post_some(&node, "first");
+    after_a_look();
+    change(&node, |len| len / 2);
+    ends(&mut node, WRITTEN);
+    node.restart();
+    assert_eq!(node.database.sql("PRAGMA integrity_check;"), "ok");
 }
 
 /// All of it is in the `-wal`.
