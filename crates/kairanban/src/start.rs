@@ -6,8 +6,7 @@ use std::{
 };
 
 use kairanban_store::{
-    Check, DatabaseAddress, StartError, Store, StoreConfig, StoreError, check, check_files,
-    migrate, repair,
+    Check, DatabaseAddress, StartError, Store, StoreError, check, check_files, migrate, repair,
 };
 
 use crate::{config::Config, exit::ExitError, last_seen};
@@ -196,17 +195,19 @@ fn wait_for(
     })
 }
 
-/// Opens the store of a database that was checked. Waits while another program locks what a start
-/// needs. Blocks.
+/// Tries something on a checked database, and waits while another program locks what it needs.
+/// Blocks.
 ///
 /// # Errors
 /// If the database is away, or locked for too long.
-pub fn open(config: &Config, store: &StoreConfig) -> Result<Store, ExitError> {
+pub fn wait_while_locked<T>(
+    config: &Config,
+    mut attempt: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, ExitError> {
     let address = config.address()?;
     let deadline = Instant::now() + config.database.start_wait;
     retry(&address, deadline, || {
-        Store::open(store.clone())
-            .map_err(|error| StartError::of_failure(&address, config.first_timeouts(), error))
+        attempt().map_err(|error| StartError::of_failure(&address, config.first_timeouts(), error))
     })
 }
 

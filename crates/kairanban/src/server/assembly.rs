@@ -233,7 +233,7 @@ fn connect(config: &Config, on_wait: OnWait) -> Result<Store, ExitError> {
         on_wait,
         ..config.store()?
     };
-    let store = start::open(config, &store)?;
+    let store = start::wait_while_locked(config, || Store::open(store.clone()))?;
     if store.is_pooled() {
         tracing::info!(
             "a transaction pooler stands before Postgres; every reading is a transaction"
