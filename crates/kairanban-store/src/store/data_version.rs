@@ -149,8 +149,8 @@ impl DataVersion {
             return Err(FileWatchError::Reopen(replaced()));
         }
         // Before anything of it is copied into the database.
-        let checked = self.files.check_wal();
-        if let Err(error) = checked.and_then(|()| self.files.read_wal(&mut self.wal_pass)) {
+        let read = self.files.read_wal(&mut self.wal_pass);
+        if let Err(error) = read.and_then(|()| self.files.check_wal()) {
             return Err(self.end_without_wal(&error));
         }
         // Before anything is written there, as by saving a -wal.
@@ -170,7 +170,11 @@ impl DataVersion {
             let row: DataVersionRow = Fixed("PRAGMA data_version").get_result(connection)?;
             Ok(row.data_version)
         });
-        version.map_err(FileWatchError::Reopen)
+        // Another connection would not know what the -wal held.
+        version.map_err(|error| match self.files.check_wal() {
+            Ok(()) => FileWatchError::Reopen(error),
+            Err(error) => self.end_without_wal(&error),
+        })
     }
 
     fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
