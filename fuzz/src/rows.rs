@@ -13,10 +13,10 @@ use diesel::{
     connection::SimpleConnection as _, sql_query, sql_types::Text,
 };
 use kairanban::fuzzing::{Encoder, StreamFormat};
-use kairanban_core::{BoardName, LogPosition, Revision, SearchText, Topic, TopicId};
+use kairanban_core::{BoardName, LogPosition, Revision, SearchText, Topic, TopicId, VisibleBoards};
 use kairanban_store::{
-    DatabaseAddress, LogPage, OnWait, Page, Store, StoreConfig, StoreError, Timeouts, Visible,
-    fuzzing, migrate,
+    DatabaseAddress, LogPage, OnWait, Page, Store, StoreConfig, StoreError, Timeouts, fuzzing,
+    migrate,
 };
 
 use crate::{event_stream, stream::fragments};
@@ -351,7 +351,9 @@ impl Place {
 
     fn check_others(&self) {
         let store = &self.store;
-        let boards = store.boards(&Visible::All, None, 50).expect("the boards");
+        let boards = store
+            .boards(&VisibleBoards::All, None, 50)
+            .expect("the boards");
         assert!(boards.rows.iter().any(|board| board.name == main_board()));
         let tokens = store.tokens(0, 50).expect("the tokens");
         assert!(tokens.rows.iter().any(|token| token.id == 2), "{tokens:?}");
