@@ -55,7 +55,11 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 fn slow_reading(peer: IpAddr, values: &[HeaderValue], trusted: &[IpNet]) -> IpAddr {
     let line: Vec<&[u8]> = values.iter().map(HeaderValue::as_bytes).collect();
     let line = line.join(&b","[..]);
-    let mut entries: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
+    let entries = line.split(|byte| *byte == b',');
+    // Empty elements of a list mean nothing (RFC 9110, 5.6.1).
+    let mut entries: Vec<&[u8]> = entries
+        .filter(|entry| !entry.trim_ascii().is_empty())
+        .collect();
     let mut asker = peer;
     while is_trusted(asker, trusted) {
         match entries.pop().map(entry) {
