@@ -291,6 +291,12 @@ fn run_all(
     run(connection, &commands.collect::<Vec<_>>().join("; "))
 }
 
+/// Returns whether a message, in whichever language, has this name in it as a whole.
+fn names(text: &str, name: &str) -> bool {
+    text.split(|one: char| !one.is_alphanumeric() && one != '_')
+        .any(|word| word == name)
+}
+
 /// Classifies an SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_sqlstate(state: &str, text: String) -> StoreError {
     let class = state.get(..2).unwrap_or_default();
@@ -299,15 +305,19 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         (_, "23503" | "23505") => StoreError::refused(None, true),
         // A sequence that is at its end: every row would fare the same until an administrator moves
         // it.
-        (_, "2200H") if text.contains("revision_seq") => {
+        (_, "2200H") if names(&text, "revision_seq") => {
             StoreError::fault(FaultKind::RevisionsUsedUp, text)
         }
-        (_, "2200H") if text.contains("changes_id_seq") => {
+        (_, "2200H") if names(&text, "changes_id_seq") => {
             StoreError::fault(FaultKind::ChangeIdsUsedUp, text)
         }
         (_, "2200H") => StoreError::fault(FaultKind::IdsUsedUp, text),
-        // A constraint of our log is broken by no topic.
-        (_, "23514") if text.contains("_revision_range") => {
+        // No row of another program's breaks these constraints of ours.
+        (_, "23514")
+            if ["topics_revision_range", "changes_revision_range"]
+                .iter()
+                .any(|constraint| names(&text, constraint)) =>
+        {
             StoreError::fault(FaultKind::RevisionsUsedUp, text)
         }
         // What the row, or a trigger of the owner's own, does wrong.

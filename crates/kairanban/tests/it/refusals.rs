@@ -223,8 +223,9 @@ fn assert_triggers_of_postgres_refuse(node: &Node) {
     );
     among_neighbours(node, "spam", 422, "refused", Some("no advertisements, "));
     among_neighbours(node, "cast", 422, "refused", Some(REFUSED));
-    node.database
-        .sql("ALTER TABLE topics ADD CONSTRAINT clean CHECK (comment NOT LIKE 'dirt%');");
+    node.database.sql(
+        "ALTER TABLE topics ADD CONSTRAINT my_revision_range CHECK (comment NOT LIKE 'dirt%');",
+    );
     among_neighbours(node, "dirt", 422, "refused", None);
 }
 
