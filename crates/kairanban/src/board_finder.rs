@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     blocking::query_priority,
+    empty_reads::EmptyReads,
     failpoint,
     lookup_queue::{BATCH, Lookup, LookupQueue},
-    pace::EmptyReads,
 };
 
 /// Remembers names that no board has. Cheap to clone.

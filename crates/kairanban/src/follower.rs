@@ -61,10 +61,10 @@ use crate::{
     board_directory::BoardDirectory,
     board_finder::AbsentBoards,
     board_loader::BoardLoader,
+    empty_reads::EmptyReads,
     failpoint,
     high_water::HighWater,
     metrics::{FollowerMetrics, WakeSource},
-    pace::EmptyReads,
 };
 
 use new_epoch::ADOPTED;

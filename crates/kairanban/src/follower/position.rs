@@ -42,7 +42,7 @@ impl Wake {
 
     /// Asks the follower to read the log, because a notification reports a commit. Any program can
     /// send notifications, as often as it likes: if they turn out to be wrong, the follower reads
-    /// less often ([`EmptyReads`](crate::pace::EmptyReads)).
+    /// less often ([`EmptyReads`](crate::empty_reads::EmptyReads)).
     pub fn hint(&self, source: WakeSource) {
         self.metrics.woken(source);
         self.hints.notify_one();
