@@ -335,8 +335,8 @@ impl ResponseError for ApiError {
         }
     }
 
-    /// Returns the problem as JSON; `http::present` turns it into text or a page for clients that
-    /// ask for those.
+    /// Returns the problem as JSON; `http::error_responses` turns it into text or a page for
+    /// clients that ask for those.
     fn error_response(&self) -> HttpResponse {
         self.log();
         let problem = self.problem();

@@ -1,5 +1,6 @@
-//! HTTP: one file per kind of address. Handlers read the request, ask the board service, and write
-//! the answer; what is true of all answers is in [`present`] and [`headers`].
+//! HTTP: handlers, what they read of a request, what they answer with, and middleware. A handler
+//! reads the request, asks the board service, and writes the answer. docs/ARCHITECTURE.md says what
+//! each file is for.
 
 pub mod accept;
 mod admission;
@@ -7,16 +8,16 @@ pub mod assets;
 pub mod body;
 mod caller;
 pub mod conditional;
+pub mod error_responses;
 pub mod forms;
 pub mod headers;
 pub mod health;
 pub mod metrics;
 pub mod origin;
 pub mod pages;
-pub mod present;
 pub mod probes;
 pub mod query;
-pub mod readable;
+pub mod request_bounds;
 pub mod rest;
 pub mod session;
 pub mod shared_file;

@@ -9,7 +9,7 @@ use actix_web::{
 use crate::{
     error::ApiError,
     http::{
-        assets, forms, health, metrics, pages, present,
+        assets, error_responses, forms, health, metrics, pages,
         rest::{administration, boards, changes, openapi, sessions, tokens, topic_list, topics},
         socket, stream_handlers,
     },
@@ -26,7 +26,7 @@ pub fn configure(services: &mut ServiceConfig) {
         .configure(administration)
         .configure(description)
         .configure(assets_and_probes)
-        .default_service(web::to(present::no_such_page));
+        .default_service(web::to(error_responses::no_such_page));
 }
 
 fn as_the_tutorial_had_them(services: &mut ServiceConfig) {

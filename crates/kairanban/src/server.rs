@@ -17,8 +17,8 @@ use crate::{
     encode::Fragments,
     exit::ExitError,
     http::{
-        headers, metrics::measured, origin, present, probes, readable, rest::openapi::DocumentFile,
-        session,
+        error_responses, headers, metrics::measured, origin, probes, request_bounds,
+        rest::openapi::DocumentFile, session,
     },
     limits::Quotas,
     metrics::{Build, Exposition, Metrics},
@@ -266,13 +266,13 @@ fn serve(
                 .app_data(Data::new(exposition.clone()))
                 .app_data(document.clone())
                 .app_data(WorkerDispatchers::new(supervisor.clone(), streams.clone()))
-                .wrap(from_fn(readable::readable_only))
+                .wrap(from_fn(request_bounds::readable_only))
                 .wrap(from_fn(origin::same_site_only))
                 .wrap(from_fn(origin::known_hosts_only))
                 .wrap(ConditionOption::from(origin::sharing(&cors)))
                 .wrap(from_fn(probes::probes_only))
                 .wrap(headers::on_every_answer())
-                .wrap(from_fn(present::problems))
+                .wrap(from_fn(error_responses::problems))
                 .wrap(from_fn(session::keep_private))
                 .wrap(from_fn(measured))
                 .wrap(from_fn(notify_clock))

@@ -16,7 +16,7 @@ use actix_web::{
 use crate::{
     config::{CorsSettings, origin},
     error::ApiError,
-    http::{present, probes::PROBES},
+    http::{error_responses, probes::PROBES},
     state::AppState,
 };
 
@@ -67,7 +67,7 @@ pub async fn same_site_only(
     {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    Ok(present::refused(request, &ApiError::CrossSite))
+    Ok(error_responses::refused(request, &ApiError::CrossSite))
 }
 
 /// Refuses requests for a name that is not ours.
@@ -80,7 +80,7 @@ pub async fn known_hosts_only(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     match check_host(&request) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-        Err(error) => Ok(present::refused(request, &error)),
+        Err(error) => Ok(error_responses::refused(request, &error)),
     }
 }
 

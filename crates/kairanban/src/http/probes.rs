@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    http::{present, stream_handlers},
+    http::{error_responses, stream_handlers},
     net::connection_gate::{ConnectionPermit, refusal},
 };
 
@@ -35,7 +35,7 @@ pub async fn probes_only(
     let mut response = if is_admitted {
         next.call(request).await?.map_into_left_body()
     } else {
-        present::refused(request, &refusal(reason))
+        error_responses::refused(request, &refusal(reason))
     };
     let head = response.response_mut().head_mut();
     head.set_connection_type(ConnectionType::Close);

@@ -9,7 +9,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::{accept, present, query};
+use super::{accept, error_responses, query};
 use crate::{error::ApiError, state::AppState};
 
 /// Refuses a request whose query is longer than `limits.query_bytes_max` or cannot be decoded,
@@ -24,7 +24,7 @@ pub async fn readable_only(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
     match check(&request) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-        Err(error) => Ok(present::refused(request, &error)),
+        Err(error) => Ok(error_responses::refused(request, &error)),
     }
 }
 
