@@ -7,13 +7,13 @@
 mod address;
 mod admin;
 mod audit;
+mod board_checksums;
 mod browser_sessions;
 mod change_log;
 mod classified;
 mod clock;
 mod config;
 mod connection;
-mod contents;
 mod error;
 mod files;
 #[cfg(feature = "fuzzing")]
@@ -49,11 +49,11 @@ mod writer_health;
 pub use address::{DatabaseAddress, url_fault, without_secrets};
 pub use admin::AdminCommand;
 pub use audit::AuditBounds;
+pub use board_checksums::{BoardContent, content_sum};
 pub use browser_sessions::NewBrowserSession;
 pub use change_log::{ChangeBatch, ChangedBoard, LogPage};
 pub use config::{OnWait, PoolWait, StoreConfig};
 pub use connection::{Timeouts, is_pooled};
-pub use contents::{BoardContent, content_sum};
 pub use error::{Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use diesel::{connection::SimpleConnection as _, prelude::*, sql_query, sql_types::BigInt};
 
 use crate::{
-    DatabaseAddress, StoreError, Timeouts, connection::AnyConnection, contents, migrate,
+    DatabaseAddress, StoreError, Timeouts, board_checksums, connection::AnyConnection, migrate,
     tx::WriteTx,
 };
 
@@ -165,7 +165,7 @@ fn log_all_boards(connection: &mut AnyConnection) -> Result<(), StoreError> {
     tx.run(|connection| {
         let boards: Vec<BoardKey> = sql_query("SELECT id FROM boards").load(connection)?;
         for BoardKey { id } in boards {
-            contents::log_again(connection, id, true)?;
+            board_checksums::log_again(connection, id, true)?;
         }
         Ok(connection.begin_stamp()?)
     })?;

@@ -6,8 +6,8 @@ use kairanban_core::{BoardId, BoardName, LogPosition, Revision, Verdict};
 
 use super::Store;
 use crate::{
-    BoardContent, ChangeBatch, StoreError, change_log, classified, connection::AnyConnection,
-    contents, history, identity, migrate, sql::BATCHES, start, tx::WriteTx,
+    BoardContent, ChangeBatch, StoreError, board_checksums, change_log, classified,
+    connection::AnyConnection, history, identity, migrate, sql::BATCHES, start, tx::WriteTx,
 };
 
 /// How long a running server waits for the tables to change their triggers. Writers wait behind it.
@@ -89,7 +89,8 @@ impl Store {
     /// # Errors
     /// If the database is away.
     pub fn contents(&self, boards: &[BoardId]) -> Result<Vec<BoardContent>, StoreError> {
-        self.with(|connection| contents::contents(connection, boards, self.config.topics_max))
+        let topics_max = self.config.topics_max;
+        self.with(|connection| board_checksums::contents(connection, boards, topics_max))
     }
 
     /// Logs what the log has missed of a board that was seen at a revision: that its list has to be
@@ -105,8 +106,8 @@ impl Store {
         is_board: bool,
     ) -> Result<bool, StoreError> {
         WriteTx::commit_on_pool(&self.pool, |tx| {
-            let is_logged =
-                tx.run(|connection| contents::log_missed(connection, board, seen, is_board))?;
+            let is_logged = tx
+                .run(|connection| board_checksums::log_missed(connection, board, seen, is_board))?;
             tx.stamp()?;
             // A row without a revision has no place in the order, and would be in the log for good.
             if is_logged && tx.stamped()?.is_none() {

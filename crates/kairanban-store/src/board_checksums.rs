@@ -1,4 +1,4 @@
-//! What boards hold, as one number for each, and changes that the log has missed.
+//! Sums up what each board holds in one number, and logs the changes that the log has missed.
 
 use std::sync::Arc;
 
