@@ -5,8 +5,8 @@ mod board;
 mod condition;
 mod creation;
 mod deleted;
-mod directory;
 mod page;
+mod titled_boards;
 
 use std::sync::Arc;
 
@@ -37,10 +37,10 @@ pub use self::condition::RevisionCondition;
 pub use self::creation::Creation;
 pub(crate) use self::creation::{Created, create_each, create_one, create_topics};
 pub(crate) use self::deleted::{expire_undo, restore_topic};
-pub use self::directory::TitledBoard;
-pub(crate) use self::directory::{board_title, newest_topics, titled_boards};
 pub use self::page::{Page, SearchedTopics};
 pub(crate) use self::page::{page, search};
+pub use self::titled_boards::TitledBoard;
+pub(crate) use self::titled_boards::{board_title, newest_topics, titled_boards};
 
 /// Reads a board: its newest topics in one statement, so that they and the revision are of one
 /// moment, then the newest part of its log up to there.

@@ -1,8 +1,8 @@
 //! Reads from the database through the pool, and deletes what has expired.
 
 mod data_version;
-mod directory;
 mod log;
+mod titled_boards;
 mod tokens;
 
 use std::{

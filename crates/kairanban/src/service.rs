@@ -1,8 +1,8 @@
 //! Reads, watches and writes boards, for every protocol.
 
 mod board_view;
-mod directory;
 mod lookup;
+mod navigation;
 mod watching;
 mod writing;
 
@@ -23,8 +23,8 @@ use crate::{
 };
 
 pub use board_view::{BoardView, CATCH_UP};
-pub use directory::{IndexedBoard, Navigation, title_or_name};
 pub use lookup::SearchedPage;
+pub use navigation::{IndexedBoard, Navigation, title_or_name};
 pub use watching::Watch;
 pub use writing::on_commit;
 

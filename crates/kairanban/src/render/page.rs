@@ -3,10 +3,10 @@
 mod board;
 mod comment;
 mod index;
-mod listed;
 mod login;
 mod problem;
 mod qr;
+mod topic_pages;
 mod topics;
 
 use chrono_tz::Tz;
@@ -16,8 +16,8 @@ use serde::Serialize;
 
 pub use self::{
     board::BoardPage,
-    listed::{ListedBy, ListedTopics},
     login::LoginFault,
+    topic_pages::{ListedBy, ListedTopics},
 };
 use crate::{
     language::{Language, Messages},
