@@ -1,8 +1,9 @@
 //! What a writer demands of the revision of a topic.
 
-use kairanban_core::{BoardName, Revision, TopicId};
+use diesel::{BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, sql_types::Bool};
+use kairanban_core::{BoardId, BoardName, Revision, TopicId};
 
-use crate::{StoreError, connection::AnyConnection};
+use crate::{StoreError, connection::AnyConnection, schema::topics, sql::number};
 
 /// What the revision of a topic has to be for it to be written. The default demands nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl RevisionCondition {
         if *self == Self::default() {
             return Ok(None);
         }
-        let now = super::topic(connection, board, id)?.revision;
+        let now = super::topics::topic(connection, board, id)?.revision;
         if self.admits(now) {
             // Another program may write it before we do.
             Ok(Some(now))
@@ -55,6 +56,17 @@ impl From<Option<Revision>> for RevisionCondition {
             ..Self::default()
         }
     }
+}
+
+/// Selects a topic of a board, at the revision `expected` if that is given.
+#[diesel::dsl::auto_type]
+pub(super) fn is_topic(board: BoardId, id: TopicId, expected: Option<Revision>) -> _ {
+    let (board, id): (i64, i64) = (board.0, id.0);
+    let (any, at): (bool, i64) = (expected.is_none(), number(expected.unwrap_or_default()));
+    topics::id
+        .eq(id)
+        .and(topics::board_id.eq(board))
+        .and(any.into_sql::<Bool>().or(topics::revision.eq(at)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::{prelude::*, sql_query, sql_types::BigInt};
 use kairanban_core::{BoardId, BoardName, Revision, TopicId};
 
-use super::{board_id, is_topic};
+use super::{board::board_id, condition::is_topic};
 use crate::{
     StoreError, classified,
     clock::DatabaseTime,
