@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Hub ─ broadcast ─▶ Subscription ─▶ BoardStream / MultiBoardStream ─▶ chunks ─┬─▶ raw_writer ─▶ socket taken from actix
-//!                        ▲                 │ lifetime: what was queued,          └─▶ Listener ───▶ body, WebSocket
+//!                        ▲                 │ lifetime: what was queued,          └─▶ ChunkReceiver ─▶ body, WebSocket
 //!   dispatcher ──────────┘                 │ then timers, then events
 //!   one task of a worker calls on          │
 //!   the streams of a board in turn         ├─▶ core::ReaderPosition::on(event) ─▶ Step   what the reader is sent

@@ -1,4 +1,5 @@
-//! What documents name in backticks as `Type::method` or `module::function` exists in the sources.
+//! What documents name in backticks as `Type::method` or `module::function` exists in the sources,
+//! and so do the types in the diagrams of the sources' own documentation.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
 
@@ -11,6 +12,9 @@ use crate::tidy::{WORKSPACE, sources::Workspace};
 const FOREIGN_TYPES: [&str; 4] = ["ETag", "EventSource", "TcpStream", "TimeZone"];
 
 static MEMBERS: LazyLock<Members> = LazyLock::new(|| Members::of(&WORKSPACE));
+
+/// Names of others in diagrams.
+const FOREIGN_IN_DIAGRAMS: [&str; 5] = ["None", "Registry", "SQLite", "TcpStream", "WebSocket"];
 
 /// Crates of others that documents name paths of.
 const FOREIGN: [&str; 3] = ["std", "tokio", "utoipa"];
@@ -136,12 +140,41 @@ fn absent_types(document: &str) -> impl Iterator<Item = String> {
             && span.chars().all(|c| c.is_ascii_alphabetic())
             && (2..span.len()).contains(&capitals)
             && !FOREIGN_TYPES.contains(&span.as_str());
-        let mut types = WORKSPACE.files.iter().flat_map(|file| &file.facts.types);
-        let member = format!("::{span}");
-        is_type
-            && !types.any(|named| named.name == *span)
-            && !MEMBERS.0.iter().any(|of| of.ends_with(&member))
+        is_type && !is_type_or_member(span)
     })
+}
+
+fn is_type_or_member(name: &str) -> bool {
+    let mut types = WORKSPACE.files.iter().flat_map(|file| &file.facts.types);
+    let member = format!("::{name}");
+    types.any(|named| named.name == name) || MEMBERS.0.iter().any(|of| of.ends_with(&member))
+}
+
+/// Returns the names in the diagrams of a source file (its blocks of `text`) that are written like
+/// those of types, and that no type or member has.
+fn absent_in_diagrams(source: &str) -> Vec<&str> {
+    let mut is_diagram = false;
+    let mut absent = Vec::new();
+    for line in source.lines().map(str::trim_start) {
+        let comment = ["//!", "///"]
+            .iter()
+            .find_map(|mark| line.strip_prefix(mark))
+            .map(str::trim);
+        match comment {
+            Some("```text") => is_diagram = true,
+            Some(text) if is_diagram && text != "```" => {
+                let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+                absent.extend(words.filter(|word| {
+                    word.starts_with(|c: char| c.is_ascii_uppercase())
+                        && word.contains(|c: char| c.is_ascii_lowercase())
+                        && !FOREIGN_IN_DIAGRAMS.contains(word)
+                        && !is_type_or_member(word)
+                }));
+            }
+            _ => is_diagram = false,
+        }
+    }
+    absent
 }
 
 /// All documents but CHANGELOG.md, which is of the past, too.
@@ -189,4 +222,28 @@ fn a_function_that_does_not_exist_is_found_out() {
         assert_eq!(absent(&format!("{there} and `{planted}()`")), [planted]);
     }
     assert_eq!(absent("`BoardStates` and `Hub`"), ["BoardStates"]);
+}
+
+#[test]
+fn every_type_that_a_diagram_names_exists() {
+    let sources = WORKSPACE.files.iter().filter(|file| file.module.is_some());
+    let absent = sources.flat_map(|file| {
+        let names = absent_in_diagrams(&file.text).into_iter();
+        names.map(|name| format!("{}: {name}", file.path))
+    });
+    assert_eq!(absent.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_type_that_does_not_exist_is_found_out_in_a_diagram() {
+    for (name, expected) in [
+        ("BoardStream", None),
+        ("Listener", Some("Listener")),
+        ("Hub::Listener(of it)", Some("Listener")),
+    ] {
+        let source = format!(
+            "//! Nothing.\n//!\n//! ```text\n//!  Hub ─▶ {name} ─▶ BEGIN\n//! ```\n//! Nor This.\n"
+        );
+        assert_eq!(absent_in_diagrams(&source), Vec::from_iter(expected));
+    }
 }
