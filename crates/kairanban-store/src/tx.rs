@@ -16,7 +16,9 @@
 //! **Retry lives at begin only.** Until `BEGIN` has succeeded nothing was written, so a connection
 //! that died while it was idle is replaced by another. From there on it is unknown whether a lost
 //! connection committed, so nothing is done twice: the error is final
-//! ([`StoreError::Unavailable`]), and the client repeats the request with its idempotency key.
+//! ([`StoreError::Unavailable`]), and the client repeats the request with its idempotency key. The
+//! one exception is a connection that turns out to be read-only: nothing can have been written on
+//! it, so [`commit_on_pool`](WriteTx::commit_on_pool) runs the work again on another.
 //!
 //! **A failure ends the transaction.** The first step that fails rolls back, and returns the error
 //! that is to be reported. A transaction that is dropped before its commit closes its connection,

@@ -1,8 +1,9 @@
 //! kairanban, a live bulletin board server: process and network.
 //!
-//! A request goes `http` → `service` → store and core; nothing imports `http`, `service` knows
-//! no actix, and only `server` puts things together. A write ends in the writing thread, which
-//! wakes the `follower`, which publishes on the hub; a `stream` waits there.
+//! A request goes `http` → `service` → store and core; only `routes`, `server` and, for the fuzz
+//! targets, `fuzzing` import `http`. `service` knows no actix, and only `server` puts things
+//! together. A write ends in the writing thread, which wakes the `follower`, which publishes on the
+//! hub; a `stream` waits there.
 
 mod archiver;
 mod auth;
