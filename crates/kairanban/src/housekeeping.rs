@@ -114,16 +114,16 @@ impl Housekeeping {
             ..
         } = self.bounds;
         let trimmed_to = self.trimmed_to.clone();
-        let forgotten = self
+        let trimmed = self
             .until_none_is_left(stop, move |store| {
-                let forgotten = store.trim_log(changes_max, changes_age_max);
+                let trimmed = store.trim_log(changes_max, changes_age_max);
                 // What went before a failure is gone.
                 trimmed_to.raise(store.trimmed_to()?);
-                forgotten
+                trimmed
             })
             .await?;
-        if forgotten > 0 {
-            tracing::info!(forgotten, "forgot the oldest changes");
+        if trimmed > 0 {
+            tracing::info!(trimmed, "trimmed the change log");
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ pub(crate) fn oldest(
     }))
 }
 
-/// Looks at the next batch of the oldest of the log, forgets what may go of it, and notes how far.
+/// Deletes the next batch of the oldest rows of the log that may be trimmed, and records how far.
 /// Keeps each board's newest change, and the newest of all, by which those who have read it know
 /// the log again. Returns how many rows went, and what is left to look at.
 pub(crate) fn trim(
