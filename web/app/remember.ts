@@ -4,6 +4,6 @@ export function remember(what: string, value: unknown): void {
   try {
     localStorage.setItem(`kairanban:${what}`, `${value}`);
   } catch {
-    // Forbidden, or full: then it is forgotten.
+    // Forbidden, or full: then it is not kept.
   }
 }

@@ -36,7 +36,7 @@ impl BoardCopy {
         self.cursor.as_deref()
     }
 
-    /// Forgets everything, because the server sent `reset`.
+    /// Drops everything, because the server sent `reset`.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }

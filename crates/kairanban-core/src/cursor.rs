@@ -106,7 +106,7 @@ impl fmt::Display for Cursor {
 /// A cursor of several boards: it claims those of the request, but for the ones that had ended when
 /// it was sent. Written as a [`Cursor`], and behind it `~<board>` for each of these.
 ///
-/// A client that comes back at the same address names them again, and has forgotten what it held of
+/// A client that comes back at the same address names them again, and has dropped what it held of
 /// them: if one can be read by then, it needs the whole list (ADR 18).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MultiBoardCursor {

@@ -254,7 +254,7 @@ impl Hub {
         }
     }
 
-    /// Forgets what is known of every board, because a new epoch has begun. Returns the boards that
+    /// Drops what is known of every board, because a new epoch has begun. Returns the boards that
     /// have readers: these are sent the new list with the next load.
     pub fn restart(&self, epoch: &Epoch) -> Vec<BoardName> {
         let all = self.all().into_iter();

@@ -338,7 +338,7 @@ fn close_functions(connection: &mut AnyConnection) -> Result<(), StoreError> {
 }
 
 /// Makes each trigger fire on the connections that it is for: those of the replica role, or all.
-/// `ENABLE TRIGGER ALL`, with which `pg_restore --disable-triggers` ends, forgets that. Triggers
+/// `ENABLE TRIGGER ALL`, with which `pg_restore --disable-triggers` ends, undoes that. Triggers
 /// that are off stay off.
 fn restore_triggers(connection: &mut AnyConnection, lock_wait: Duration) -> Result<(), StoreError> {
     let wanted =

@@ -1,7 +1,7 @@
 //! Authenticates callers, and checks what they may do.
 //!
 //! Every read of a board takes a [`Caller`]; every administrative command takes the proof of an
-//! administrator, which only this file can make. So a handler that forgets to check does not
+//! administrator, which only this file can make. So a handler that does not check does not
 //! compile, and one that checks another board changes that one.
 
 mod active_tokens;

@@ -2,7 +2,7 @@
 //! and spread over the interval: rows may have been changed without a revision (by a replica's
 //! role, or while the triggers were off), and nothing else would ever show them. A difference is
 //! logged as a change, once for all nodes, so that all of them read it. Each round begins with the
-//! triggers: turning them off and on again makes them forget that they are for replicas, too.
+//! triggers: once they are turned off and on again they do not fire for replicated rows any more.
 
 mod compared_boards;
 

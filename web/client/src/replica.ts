@@ -52,7 +52,7 @@ export class Replica {
     this.#changed(board);
   }
 
-  /** Forgets everything. */
+  /** Drops everything. */
   clear(): void {
     const boards = [...this.#entries.keys()];
     this.#entries.clear();

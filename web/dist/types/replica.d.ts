@@ -24,7 +24,7 @@ export declare class Replica {
     constructor(changed: (board: string) => void);
     get(board: string): Entry;
     set(board: string, change: Partial<Entry>): void;
-    /** Forgets everything. */
+    /** Drops everything. */
     clear(): void;
     status(board: string): Status;
     /** Takes over what another tab knows of a board, unless this one is further. */

@@ -103,7 +103,7 @@ async fn the_last_retry_counts_also_one_within_an_event() {
 }
 
 #[tokio::test]
-async fn a_reset_forgets_the_cursor_and_the_list() {
+async fn a_reset_drops_the_cursor_and_the_list() {
     let server = ScriptedServer::play(vec![
         stream(&[
             &snapshot(9, &[(1, 9)]),

@@ -117,8 +117,8 @@ impl Store {
         })
     }
 
-    /// Makes our triggers fire again for the rows that replication brings, if turning them off and
-    /// on made them forget to, and takes our functions from PUBLIC, if a restore returned them.
+    /// Makes our triggers fire again for the rows that replication brings (turning them off and on
+    /// ends that), and takes our functions from PUBLIC, if a restore returned them.
     /// Waits only a moment for the tables: writers would have to wait behind it. SQLite has no such
     /// triggers.
     ///

@@ -176,11 +176,11 @@ fn a_log_far_over_its_bound_is_trimmed_piece_by_piece(place: &Place) {
     assert!(foreign.number("SELECT count(*) FROM changes") < 200);
     let mut keys = 0;
     while keys < 60_000 {
-        let forgotten = place.store.expire_keys(A_DAY).expect("forgotten");
-        assert!((1..60_000).contains(&forgotten), "{forgotten}");
-        keys += forgotten;
+        let expired = place.store.expire_keys(A_DAY).expect("expired");
+        assert!((1..60_000).contains(&expired), "{expired}");
+        keys += expired;
     }
-    assert_eq!(place.store.expire_keys(A_DAY).expect("forgotten"), 0);
+    assert_eq!(place.store.expire_keys(A_DAY).expect("expired"), 0);
 }
 
 const ONE_ENTRY: AuditBounds = AuditBounds {

@@ -231,17 +231,17 @@ fn ids_of_topics_that_can_be_restored_are_not_given_again() {
     let place = Place::new(DatabaseKind::Sqlite);
     let mut foreign = place.foreign();
     let (writer, _) = place.writer();
-    for forgets in [
+    for loses in [
         "DELETE FROM sqlite_sequence",
         "UPDATE sqlite_sequence SET seq = 0",
     ] {
         create(&place, "kept");
         let deleted = create(&place, "deleted");
         run(writer.write(delete_topic(deleted.id, None))).expect("deleted");
-        foreign.run(forgets);
+        foreign.run(loses);
         migrate(&place.address, TIMEOUTS, &main(), false).expect("mended");
         let next = create(&place, "next");
-        assert!(next.id > deleted.id, "{forgets}");
+        assert!(next.id > deleted.id, "{loses}");
         let hour = Duration::from_secs(3600);
         run(writer.write(restore_topic(deleted.id, hour))).expect("restored");
         let shown = place.comments();

@@ -160,7 +160,7 @@ impl Encoder {
         self.framing().event(name, None, json(data))
     }
 
-    /// Encodes `reset`, which a snapshot follows. Its empty id makes a client forget its cursor.
+    /// Encodes `reset`, which a snapshot follows. Its empty id makes a client drop its cursor.
     #[must_use]
     pub fn reset(&self, reason: ResetReason) -> Bytes {
         let reason = reason.as_str();

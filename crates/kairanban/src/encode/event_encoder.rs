@@ -45,7 +45,7 @@ pub(super) trait Framing: Sync {
     /// Encodes the beginning of a stream, with the time to wait before reconnecting.
     fn retry(&self, wait: Duration) -> Bytes;
 
-    /// Encodes an event that completes no state. An empty `id` makes the client forget its cursor.
+    /// Encodes an event that completes no state. An empty `id` makes the client drop its cursor.
     fn event(&self, name: &'static str, id: Option<String>, json: Vec<u8>) -> Bytes;
 
     /// Encodes a heartbeat that scripts cannot see.

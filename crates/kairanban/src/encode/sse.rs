@@ -71,7 +71,7 @@ impl EventEncoder for SseJson {
     }
 }
 
-/// Encodes an event whose data is JSON. An empty `id` makes the client forget its cursor.
+/// Encodes an event whose data is JSON. An empty `id` makes the client drop its cursor.
 fn event(name: Option<&'static str>, id: Option<String>, json: Vec<u8>) -> Bytes {
     encoded(name, id, String::from_utf8(json).unwrap_or_default())
 }

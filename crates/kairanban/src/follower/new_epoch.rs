@@ -47,7 +47,7 @@ impl Follower {
         }
     }
 
-    /// Forgets the old history, and sends every reader the list of the new one. What was
+    /// Drops the old history, and sends every reader the list of the new one. What was
     /// `acknowledged` before the new one was read, and is not in it, was lost with the old one.
     async fn begin_epoch(
         &mut self,
@@ -72,7 +72,7 @@ impl Follower {
         });
         self.deps.trimmed_to.reset(trimmed_to);
         self.stale_boards.clear();
-        self.forget_names();
+        self.evict_names();
         let watched = self.deps.hub.restart(&epoch);
         self.position
             .send_modify(|position| position.revision = head);

@@ -61,7 +61,7 @@ impl Follower {
             self.refresh_tokens().await?;
         }
         if !board_changes.is_empty() {
-            self.forget_names();
+            self.evict_names();
         }
         self.deps.hub.apply_policies(&board_changes);
         for (board, changes) in &boards {
@@ -105,7 +105,7 @@ impl Follower {
             "much changed at once, loading the boards"
         );
         self.refresh_tokens().await?;
-        self.forget_names();
+        self.evict_names();
         let changes = boards.iter().map(|board| {
             let change = BoardChange {
                 revision: board.revision,
@@ -123,8 +123,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Forgets which names no board has, and the titles of boards: a board changed.
-    pub(super) fn forget_names(&self) {
+    /// Evicts the names that no board has, and the titles of boards: a board changed.
+    pub(super) fn evict_names(&self) {
         self.deps.absent.clear();
         self.deps.directory.clear();
     }

@@ -158,7 +158,7 @@ impl StreamQuery {
     }
 
     /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser
-    /// that has to forget its cursor sends none. What stands for the header may be anything that a
+    /// that has to drop its cursor sends none. What stands for the header may be anything that a
     /// client was once sent, and is answered by `reset`; `since` is typed by people.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ const DISCONNECT_WAIT: Duration = Duration::from_secs(1);
 /// If the address cannot be bound.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart must not wait until the system has forgotten the connections of the process before.
+    // A restart must not wait until the system has dropped the connections of the process before.
     // On Windows the option would let two programs share the address.
     socket.set_reuse_address(cfg!(unix))?;
     socket.bind(&address.into())?;

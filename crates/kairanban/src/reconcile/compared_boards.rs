@@ -72,7 +72,7 @@ impl ComparedBoards {
         }
     }
 
-    /// Forgets all boards of another epoch.
+    /// Drops all boards of another epoch.
     pub(super) fn begin(&mut self, epoch: &Epoch) {
         if self.kept.epoch != epoch.as_str() {
             self.kept.epoch = epoch.as_str().to_owned();

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_taken_while_all_are_woken_is_not_forgotten() {
+    fn an_entry_taken_while_all_are_woken_is_not_lost() {
         let wheel = TimerWheel::new();
         let mut entry = wheel.entry(Tick(1));
         let returning = Arc::new(Returning(wheel.clone(), Mutex::default()));

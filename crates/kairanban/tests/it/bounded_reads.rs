@@ -174,7 +174,7 @@ fn a_board_is_found_as_soon_as_its_creation_is_acknowledged(database: Database) 
 }
 
 fn a_board_that_another_program_makes_is_found(database: Database) {
-    // Only the log can say so: nothing polls, and nothing is forgotten by itself.
+    // Only the log can say so: nothing polls, and nothing expires by itself.
     let settings = [
         ("DATABASE__POLL_MS", "600000"),
         ("CACHE__ABSENT_MS", "600000"),

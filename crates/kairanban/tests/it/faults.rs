@@ -271,14 +271,14 @@ fn a_lost_post_is_counted() {
     );
 }
 
-/// The same of what is repeated, because the server forgot the keys of posts whose answers were
+/// The same of what is repeated, because the server lost the keys of posts whose answers were
 /// lost.
 #[test]
 fn doubled_posts_are_counted() {
     let row = Row::new(
         "planted",
         ANSWERS_BREAK,
-        happen::cut_clients_and_forget_keys,
+        happen::cut_clients_and_delete_keys,
     );
     let outcome = Scene::on_sqlite().with_a_link_for_clients().drill(&row);
     assert!(

@@ -39,7 +39,7 @@ fn a_database_is_the_same_to_every_role() {
         }
         assert_eq!(owner.ask(mark), full, "what is known stays known");
     }
-    // Nor does a node forget what it has read, or that it is of this database.
+    // A node still knows what it has read, and that it is of this database.
     for mark in [&full, &lesser] {
         let (now, _) = place.store.settle(None).expect("a place");
         let known = LogPosition {

@@ -109,7 +109,7 @@ impl Stream for CheckedFrames {
         if this.is_over {
             return Poll::Ready(None);
         }
-        // For an error the library would forget what came before it.
+        // For an error the library would drop what came before it.
         let Some(Ok(mut bytes)) = ready!(Pin::new(&mut this.payload).poll_next(cx)) else {
             this.is_over = true;
             return Poll::Ready(None);

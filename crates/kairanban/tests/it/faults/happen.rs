@@ -39,7 +39,7 @@ pub(super) fn cut_clients(scene: &mut Scene<'_>) {
 
 /// Cuts the clients off, and deletes what the database remembers of their keys, so that posts are
 /// doubled: the measurement has to notice.
-pub(super) fn cut_clients_and_forget_keys(scene: &mut Scene<'_>) {
+pub(super) fn cut_clients_and_delete_keys(scene: &mut Scene<'_>) {
     cut_clients_and(scene, |direct| drop(direct.sql("DELETE FROM idempotency;")));
 }
 

@@ -112,8 +112,8 @@ pub(super) fn change_past_the_triggers(database: &Database, name: &str) {
     ));
 }
 
-/// Whether rows that replication brings are logged again: turning the triggers off and on makes
-/// them forget to.
+/// Whether rows that replication brings are logged again: triggers that were turned off and on do
+/// not fire for them.
 pub(super) fn triggers_are_restored(database: &Database) -> bool {
     !database.is_postgres()
         || database.sql("SELECT tgenabled FROM pg_trigger WHERE tgname = 'topics_applied';") == "R"

@@ -29,7 +29,7 @@ pub(crate) struct HeldList {
 }
 
 impl HeldList {
-    /// Forgets the list of a board that ended.
+    /// Drops the list of a board that ended.
     fn end(&mut self) {
         self.topics.clear();
         (self.revision, self.has_ended) = (0, true);
@@ -218,7 +218,7 @@ impl View {
         Ok(Vec::new())
     }
 
-    /// Forgets what an interrupted event left behind.
+    /// Drops what an interrupted event left behind.
     pub(crate) fn reconnect(&mut self) {
         self.saying.clear();
         self.coming.clear();

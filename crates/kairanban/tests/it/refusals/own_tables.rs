@@ -205,7 +205,7 @@ fn a_function_of_ours_that_was_replaced_refuses_no_client() {
         assert_eq!(answer.status, 503, "{name}: {answer:?}");
         let report = writer.node.get("/readyz").body;
         assert!(report.contains(part), "{name}: {report}");
-        // Posts do not make it forget the edits.
+        // Posts do not hide the edits.
         post(&writer.node, "beside");
         let report = writer.node.get("/readyz").body;
         assert!(report.contains(part), "{name}: {report}");

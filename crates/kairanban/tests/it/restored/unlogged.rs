@@ -72,10 +72,10 @@ fn what_triggers_did_not_log_is_shown(database: Database) {
     );
 }
 
-/// Turning the triggers off and on makes them forget the rows that replication brings, until the
+/// Triggers that were turned off and on do not fire for rows that replication brings, until the
 /// server puts that right.
 #[test]
-fn triggers_that_forgot_replication_are_restored() {
+fn triggers_that_miss_replicated_rows_are_restored() {
     let node = Node::start_with(Database::postgres(), &[QUICK]);
     let wrong = "SELECT count(*) FROM pg_trigger \
         WHERE tgname IN ('topics_applied', 'topics_before_insert') AND tgenabled = 'O';";

@@ -162,7 +162,7 @@ fn foreign_triggers() -> String {
     )
 }
 
-/// What connections have drawn ahead is forgotten by ALTER SEQUENCE; the next revision is to be
+/// What connections have drawn ahead is dropped by ALTER SEQUENCE; the next revision is to be
 /// larger than all that were drawn.
 fn sequences() -> String {
     format!(

@@ -202,7 +202,7 @@ fn wanted() -> Vec<SchemaObject> {
         .collect()
 }
 
-/// Returns what makes a function again. One that is replaced forgets its settings.
+/// Returns what makes a function again. One that is replaced loses its settings.
 fn made_function(name: &str) -> Option<String> {
     let made = schema_objects::function(schema_objects::POSTGRES, name)?.statement;
     let made = made.replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1);
