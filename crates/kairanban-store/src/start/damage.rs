@@ -19,7 +19,7 @@ pub(super) struct Damage {
     pub(super) what: String,
     /// The statements that repair it; `None` if none of ours can.
     repair_sql: Option<String>,
-    /// Whether it only lets values in that a server can do with.
+    /// Whether it only lets in values that a server copes with.
     pub(super) is_tolerable: bool,
 }
 

@@ -99,7 +99,7 @@ fn each_part_that_is_dropped_is_named_and_made_again() {
         for name in named {
             assert!(said.contains(&name), "{name}: {said}");
         }
-        // Without these there may be values of others that a server can do with.
+        // Without these there may be values of others that a server copes with.
         let lets_in = ["CHECK", "NOT NULL", "foreign key"].contains(&kind);
         let is_kept = ["table", "column", "sequence"].contains(&kind);
         assert_eq!(

@@ -246,7 +246,7 @@ fn a_file_whose_pages_do_not_fit_together_is_refused() {
     }
 }
 
-/// They may be what other programs wrote, and a server can do with them.
+/// They may be what other programs wrote, and a server copes with them.
 #[test]
 fn values_that_the_schema_does_not_take_are_no_damage() {
     let database = Database::sqlite();
