@@ -9,9 +9,9 @@
 //! ```
 //!
 //! A message says only that something was committed; the follower reads the log to find out what.
-//! So a message may be lost, doubled or reordered without harm, and a server that hears none is
+//! So a message may be lost, doubled or reordered without harm, and a server that receives none is
 //! late by `database.poll_ms` at most. Any program may send one: those that nothing was committed
-//! for cost at most `limits.empty_reads_per_s` readings.
+//! for cost at most `limits.empty_reads_per_s` reads.
 //!
 //! Each transport reconnects by itself, every 2 s. LISTEN stays on beside Redis (ADR 7),
 //! because programs that write to the database know no Redis. SQLite has one server; the file's own

@@ -12,7 +12,7 @@
 //!
 //! **A wake carries no data** (ADR 1). Whatever learns of a commit wakes the follower, and the
 //! follower reads the log itself. So a wake may be lost, doubled or late without harm: the log is
-//! read every `database.poll_ms` anyway. The exception are commits of this process: [`OwnCommits`]
+//! read every `database.poll_ms` anyway. Commits of this process are the exception: [`OwnCommits`]
 //! carries their topics, and they are published without reading (ADR 9), if their revision follows
 //! on the last one that was published. A notification from elsewhere is only a hint, which any
 //! program can send: wrong hints cost at most `limits.empty_reads_per_s` readings.

@@ -179,7 +179,7 @@ where
     let mut messages = poll_fn(move |context| connection.poll_message(context));
     while let Some(Ok(message)) = messages.next().await {
         match message {
-            AsyncMessage::Notification(heard) if heard.payload() != node => {
+            AsyncMessage::Notification(sent) if sent.payload() != node => {
                 wake.hint(WakeSource::Listen)
             }
             _ => {}

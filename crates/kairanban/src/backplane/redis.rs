@@ -32,7 +32,7 @@ impl Transport for RedisTransport {
         let mut beat = heartbeat();
         loop {
             let done = tokio::select! {
-                message = connection.heard.next() => match message {
+                message = connection.messages.next() => match message {
                     None => return "the connection ended".to_owned(),
                     Some(message) => {
                         if message.get_payload_bytes() != connection.node.as_bytes() {
@@ -55,7 +55,7 @@ impl Transport for RedisTransport {
 
 pub(super) struct RedisConnection {
     node: String,
-    heard: PubSubStream,
+    messages: PubSubStream,
     /// Sends the PINGs that check the connection.
     control: PubSubSink,
 }
@@ -63,17 +63,17 @@ pub(super) struct RedisConnection {
 impl RedisConnection {
     async fn open(redis: &Redis, channel: &str) -> Result<Self, String> {
         let opened = async {
-            let (mut control, heard) = redis.client().get_async_pubsub().await?.split();
+            let (mut control, messages) = redis.client().get_async_pubsub().await?.split();
             control.subscribe(channel).await?;
-            Ok::<_, redis::RedisError>((control, heard))
+            Ok::<_, redis::RedisError>((control, messages))
         };
         let opened = timeout(HEARTBEAT_LIMIT, opened)
             .await
             .map_err(|_| "Redis does not answer".to_owned())?;
-        let (control, heard) = opened.map_err(|error| error.to_string())?;
+        let (control, messages) = opened.map_err(|error| error.to_string())?;
         Ok(Self {
             node: node_name()?,
-            heard,
+            messages,
             control,
         })
     }
