@@ -139,7 +139,7 @@ fn without_secrets_of(url: &str, error: ConnectionError) -> ConnectionError {
     }
 }
 
-/// Sets a connection of our own up again, whatever triggers of the owner's have set in it.
+/// Sets a connection of our own up again, whatever the owner's triggers have set in it.
 pub(crate) fn restored_settings(timeouts: Timeouts) -> String {
     // diesel sets the encoding when it connects.
     format!(

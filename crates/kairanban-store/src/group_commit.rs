@@ -258,7 +258,7 @@ fn create(
         repository::create_topics(connection, wanted)
     }) {
         Err(error @ (StoreError::Unavailable(_) | StoreError::Disconnected(_))) => Err(error),
-        // One of them may be slow, as by a trigger of the owner's: here it would take the time of
+        // One of them may be slow, as by an owner's trigger: here it would take the time of
         // all once more.
         Err(error) if began.elapsed() > SLOW => Err(error),
         Err(error) => {

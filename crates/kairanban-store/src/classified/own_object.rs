@@ -78,7 +78,7 @@ fn written_tables(text: &str) -> Vec<(usize, &'static str)> {
 pub(super) enum Origin {
     /// Something of ours alone.
     Ours(OwnObject),
-    /// A function of the owner's, as the database names it.
+    /// An owner's function, as the database names it.
     Owners(String),
 }
 

@@ -147,7 +147,7 @@ fn checked(
     }
 }
 
-/// Replaces an error by what caused it: an object of ours, or a function of the owner's, which it
+/// Replaces an error by what caused it: an object of ours, or an owner's function, which it
 /// names.
 fn of_origin(
     connection: &mut PgConnection,
@@ -173,7 +173,7 @@ fn of_origin(
     })
 }
 
-/// Returns whether the last command that failed did so in a function of the owner's.
+/// Returns whether the last command that failed did so in an owner's function.
 fn is_owners(connection: &mut PgConnection, command: &str) -> Result<bool, StoreError> {
     let origin = own_object::origin(&failed_in(connection)?, command, None, "");
     Ok(matches!(origin, Some(Origin::Owners(_))))
@@ -320,11 +320,11 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         {
             StoreError::fault(FaultKind::RevisionsUsedUp, text)
         }
-        // What the row, or a trigger of the owner's own, does wrong.
+        // What the row, or an owner's trigger, does wrong.
         ("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0", _) => {
             StoreError::refused(None, false)
         }
-        // A rule of the owner's leaves nothing to return, for any topic.
+        // An owner's rule leaves nothing to return, for any topic.
         (_, "0A000") if text.contains("RETURNING") => StoreError::fault(FaultKind::Rule, text),
         (_, "55P03") => StoreError::fault(FaultKind::Locked, text),
         // 0A000, "cached plan must not change result type": the schema has just been changed.
@@ -336,7 +336,7 @@ fn of_sqlstate(state: &str, text: String) -> StoreError {
         ("08" | "25" | "28" | "53" | "57" | "58" | "HV" | "XX", _) => {
             StoreError::fault(FaultKind::Other, text)
         }
-        // The standard leaves these to programs: a RAISE of the owner's own.
+        // The standard leaves these to programs: an owner's RAISE.
         _ if class
             .starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='W' | 'Y' | 'Z')) =>
         {

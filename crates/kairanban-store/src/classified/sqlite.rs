@@ -327,7 +327,7 @@ fn check_ids(connection: &mut SqliteConnection, tables: &[&str]) -> Result<(), S
     Ok(())
 }
 
-/// Keeps what a trigger of the owner's own says, and nothing else.
+/// Keeps what an owner's trigger says, and nothing else.
 fn with_own_sentences(connection: &mut SqliteConnection, error: StoreError) -> StoreError {
     match error {
         StoreError::Refused(Refusal {

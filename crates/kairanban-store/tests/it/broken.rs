@@ -1,5 +1,5 @@
 //! What is wrong with our own functions, tables and rights fails every post: it is named at the
-//! start, and no post is to blame. What a trigger of the owner's on topics refuses is that post's.
+//! start, and no post is to blame. What an owner's trigger on topics refuses is that post's.
 
 use kairanban_store::{
     DatabaseAddress, Store, StoreError, WriteResult, Writer, check, migrate, repair,

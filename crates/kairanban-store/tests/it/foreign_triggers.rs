@@ -1,4 +1,4 @@
-//! Triggers of the owner's own that change what is written, or the session that writes it.
+//! The owner's triggers that change what is written, or the session that writes it.
 
 use std::sync::{Arc, Mutex};
 

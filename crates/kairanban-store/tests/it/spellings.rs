@@ -212,7 +212,7 @@ fn a_key_is_what_keeps_the_same_values_apart() {
         assert!(stops_a_server(&place.address), "{other}");
         set_text(&mut foreign, table, &statement, "false");
     }
-    // An index of the owner's does as well as a constraint.
+    // An owner's index does as well as a constraint.
     let without = made(&mut foreign, "boards").replacen("UNIQUE", "", 1);
     set_text(
         &mut foreign,

@@ -4,7 +4,7 @@
 //! Writers post over HTTP, repeating under one key until they are answered, and by `psql` or
 //! `sqlite3` in transactions of which some roll back and some are held open: single rows and bulk,
 //! ids of their own, values out of range, in the role of a replica, boards that are deleted and
-//! made again. A trigger of the owner's refuses some posts. Streams of all formats are cut at
+//! made again. An owner's trigger refuses some posts. Streams of all formats are cut at
 //! random bytes and come back to a random node with their cursor. Nodes are killed and started
 //! again, by the toss of a coin with the log on a full disk; sessions of theirs freeze, rows change
 //! past the triggers, and backups are restored, while the nodes run or while they are stopped. In

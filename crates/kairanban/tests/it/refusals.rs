@@ -148,7 +148,7 @@ fn a_conflict_that_passes_is_tried_again() {
     assert!(tries.contains('8'), "each was tried twice: {tries}");
 }
 
-/// Every class of SQLSTATE, as a trigger of the owner's own raises it.
+/// Every class of SQLSTATE, as an owner's trigger raises it.
 #[test]
 fn every_class_of_sqlstate_is_answered_as_what_it_is() {
     let node = Node::start(Database::postgres());

@@ -1,7 +1,7 @@
 //! A write like those of a server, to be rolled back: much that is wrong with a schema shows only
 //! when a row is written.
 //!
-//! A trigger of the owner's may refuse this topic, as it may refuse any other: that says nothing of
+//! An owner's trigger may refuse this topic, as it may refuse any other: that says nothing of
 //! the other topics. What our own functions, tables and rights lack fails every write.
 
 use diesel::{
@@ -81,14 +81,14 @@ fn write_a_topic(connection: &mut PgConnection) -> Result<(), StoreError> {
     );
     let id = match modify_returning(connection, sql_query(write)) {
         Ok(Some(id)) => id,
-        // Dropped by a trigger of the owner's; or there is no board to write to.
+        // Dropped by an owner's trigger; or there is no board to write to.
         Ok(None) => return Ok(()),
         Err(error) => return of_every_write(connection, error),
     };
     if let Err(error) = run(connection, STAMP) {
         return of_every_write(connection, error);
     }
-    // Triggers of the owner's may have removed or archived it.
+    // The owner's triggers may have removed or archived it.
     let unseen = format!(
         "SELECT count(*) AS number FROM topics \
          WHERE id = {id} AND NOT archived AND revision IS DISTINCT FROM {DRAWN}"
@@ -101,8 +101,8 @@ fn write_a_topic(connection: &mut PgConnection) -> Result<(), StoreError> {
     }
 }
 
-/// Returns the error if every other write would meet it, too: something of ours is missing. What a
-/// trigger of the owner's lacks is said of this topic.
+/// Returns the error if every other write would meet it, too: something of ours is missing. What
+/// an owner's trigger lacks is said of this topic.
 fn of_every_write(connection: &mut PgConnection, error: StoreError) -> Result<(), StoreError> {
     use FaultKind::{Busy, Installation, Other, Unclear};
     match &error {

@@ -20,7 +20,7 @@ fn wait() {
     thread::park_timeout(FAULT);
 }
 
-/// A trigger of the owner's refuses a neighbour's posts.
+/// An owner's trigger refuses a neighbour's posts.
 pub(super) fn spam(scene: &mut Scene<'_>) {
     let end = Instant::now() + FAULT;
     while Instant::now() < end {

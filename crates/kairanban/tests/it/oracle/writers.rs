@@ -19,7 +19,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Comments that were acknowledged.
 pub(super) type Posted = HashSet<String>;
 
-/// A trigger of the owner's that refuses some comments.
+/// An owner's trigger that refuses some comments.
 pub(crate) fn moderate(database: &Database) {
     database.sql(if database.is_postgres() {
         "CREATE FUNCTION moderate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no spam \

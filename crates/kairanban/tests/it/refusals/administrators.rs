@@ -1,4 +1,4 @@
-//! The commands of administrators, each of whose statements a trigger of the owner's refuses.
+//! The commands of administrators, each of whose statements an owner's trigger refuses.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! What triggers and rules of the owner's get in the way of, and how the owner finds out.
+//! What the owner's triggers and rules get in the way of, and how the owner finds out.
 
 use super::{REFUSED, await_readiness, before_insert, post};
 use crate::node::{Database, Node};
@@ -48,7 +48,7 @@ fn a_trigger_that_fails_for_one_post_is_no_outage() {
     await_readiness(&node, 200, "\"ready\"");
 }
 
-/// Functions of the owner's that lack something or are wrong, with their names.
+/// The owner's functions that lack something or are wrong, with their names.
 const LACKING: [(&str, &str); 7] = [
     ("no_table", "INSERT INTO no_such_table VALUES (1);"),
     ("no_schema", "PERFORM 1 FROM no_such_schema.x;"),
@@ -59,7 +59,7 @@ const LACKING: [(&str, &str); 7] = [
     ("in_ours", "UPDATE topics SET no_such_column = 1;"),
 ];
 
-/// What a function of the owner's lacks is no fault of the installation, even if each post meets
+/// What an owner's function lacks is no fault of the installation, even if each post meets
 /// it.
 #[test]
 fn a_trigger_that_fails_for_every_post_refuses_each_and_is_named() {

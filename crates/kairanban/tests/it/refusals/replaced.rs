@@ -1,4 +1,4 @@
-//! What a trigger of the owner's, or a write behind it, takes away again within the transaction.
+//! What an owner's trigger, or a write behind it, takes away again within the transaction.
 
 use std::thread;
 

@@ -107,7 +107,7 @@ fn functions_sql() -> String {
     )
 }
 
-/// Functions of the owner's that make a call of ours ambiguous by arguments with defaults.
+/// The owner's functions that make a call of ours ambiguous by arguments with defaults.
 fn overloads_sql() -> String {
     let ours = OWN_FUNCTIONS
         .iter()
