@@ -1,11 +1,11 @@
-//! Paces readings of the database that any client can cause and that may find nothing.
+//! Paces reads of the database that any client can cause and that may find nothing.
 
 use std::{
     num::NonZero,
     time::{Duration, Instant},
 };
 
-/// Counts readings that found nothing, and decides when the next one may begin. Readings that found
+/// Counts reads that found nothing, and decides when the next one may begin. Reads that found
 /// something are free: there are as many as there are changes.
 #[derive(Debug)]
 pub struct EmptyReads {
@@ -16,7 +16,7 @@ pub struct EmptyReads {
 }
 
 impl EmptyReads {
-    /// Creates the count of at most `per_s` readings in a second, and as many at once.
+    /// Creates the count of at most `per_s` reads in a second, and as many at once.
     #[must_use]
     pub fn new(per_s: NonZero<u32>, now: Instant) -> Self {
         Self {
@@ -26,14 +26,14 @@ impl EmptyReads {
         }
     }
 
-    /// Returns when the next reading may begin.
+    /// Returns when the next read may begin.
     #[must_use]
     pub fn next_at(&self) -> Instant {
         let credit = self.interval * (self.burst - 1);
         self.paid_at.checked_sub(credit).unwrap_or(self.paid_at)
     }
 
-    /// Records a reading that found something. It makes up for an empty one: of two commits that
+    /// Records a read that found something. It makes up for an empty one: of two commits that
     /// are read together, each was announced.
     pub fn found(&mut self) {
         self.paid_at = self
@@ -42,7 +42,7 @@ impl EmptyReads {
             .unwrap_or(self.paid_at);
     }
 
-    /// Counts a reading that found nothing.
+    /// Counts a read that found nothing.
     pub fn count(&mut self, now: Instant) {
         self.paid_at = self.paid_at.max(now) + self.interval;
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_found_something_makes_up_for_an_empty_one() {
+    fn a_read_that_found_something_makes_up_for_an_empty_one() {
         let (per_s, now) = (NonZero::new(1).expect("not zero"), Instant::now());
         let mut reads = EmptyReads::new(per_s, now);
         for _ in 0..9 {

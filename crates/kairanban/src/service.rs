@@ -39,15 +39,15 @@ pub struct BoardService {
     deps: Arc<ServiceDeps>,
 }
 
-/// Counts a reading of the database that a reader's start needs, and returns whether the reader may
+/// Counts a read of the database that a reader's start needs, and returns whether the reader may
 /// have it.
 pub type ReadQuota<'a> = &'a dyn Fn() -> bool;
 
 /// Why a board cannot be watched.
 #[derive(Debug, Error)]
 pub enum WatchError {
-    /// The start needs a reading of the database, and the reader has had too many of them.
-    #[error("too many readings of the database")]
+    /// The start needs a read of the database, and the reader has had too many of them.
+    #[error("too many reads of the database")]
     TooManyReads,
     /// The board does not exist, or it cannot be read.
     #[error(transparent)]
@@ -110,7 +110,7 @@ impl BoardService {
         self.deps.hub.len()
     }
 
-    /// Returns the number of readings of the database so far.
+    /// Returns the number of reads of the database so far.
     #[must_use]
     pub fn database_reads(&self) -> u64 {
         self.deps.store.reads()

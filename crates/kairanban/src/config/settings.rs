@@ -344,11 +344,11 @@ sections! {
         posts_per_client_per_s: NonZero<u32>,
         /// Ended tokens that are remembered.
         ended_tokens_max: NonZero<usize>,
-        /// Readings from the database of one address at once.
+        /// Reads of the database by one address at once.
         reads_per_client_burst: NonZero<u32>,
-        /// Readings from the database of one address per second.
+        /// Reads of the database by one address per second.
         reads_per_client_per_s: NonZero<u32>,
-        /// Readings from the database per second that strangers cause and that find nothing.
+        /// Reads of the database per second that strangers cause and that find nothing.
         empty_reads_per_s: NonZero<u32>,
         /// Searches at a time.
         searches_max: NonZero<usize>,

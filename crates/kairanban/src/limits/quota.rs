@@ -134,7 +134,7 @@ impl ClientQuota {
     #[must_use]
     pub fn of_reads(limits: &LimitsSettings) -> Self {
         let limited = RateLimit {
-            what: "readings from the database by one address",
+            what: "reads of the database by one address",
             setting: "limits.reads_per_client_burst and limits.reads_per_client_per_s",
         };
         let quota = Quota::per_second(limits.reads_per_client_per_s)

@@ -19,7 +19,7 @@ pub struct Figures {
     pub streams_max: usize,
     /// Boards that are in memory.
     pub boards: usize,
-    /// Readings of the database so far.
+    /// Reads of the database so far.
     pub database_reads: u64,
     /// The connections to the database.
     pub connections: PoolConnections,
@@ -27,7 +27,7 @@ pub struct Figures {
     pub published: Revision,
     /// The newest revision that this node has acknowledged to a writer.
     pub acknowledged: Revision,
-    /// How long ago the last reading of the log began that reached its end.
+    /// How long ago the last read of the log began that reached its end.
     pub since_reading: Duration,
     /// How long the log has been impossible to read, if it is.
     pub stale_for: Option<Duration>,
@@ -153,7 +153,7 @@ impl Figures {
             ),
             (
                 "follower_lag_seconds",
-                "Time since the last reading of the change log began that reached its end",
+                "Time since the last read of the change log began that reached its end",
                 seconds(self.since_reading),
             ),
             (
@@ -174,7 +174,7 @@ impl Figures {
         [
             (
                 "database_reads",
-                "Readings of the database",
+                "Reads of the database",
                 Row::Counter(self.database_reads),
             ),
             (

@@ -319,7 +319,7 @@ pub struct Stats {
     pub streams: usize,
     /// How many there may be.
     pub streams_max: usize,
-    /// Readings of the database by this node, since the process began.
+    /// Reads of the database by this node, since the process began.
     pub database_reads: u64,
     /// Boards in memory: watched, or read lately.
     pub boards_in_memory: usize,

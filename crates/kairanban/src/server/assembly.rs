@@ -235,9 +235,7 @@ fn connect(config: &Config, on_wait: OnWait) -> Result<Store, ExitError> {
     };
     let store = start::wait_while_locked(config, || Store::open(store.clone()))?;
     if store.is_pooled() {
-        tracing::info!(
-            "a transaction pooler stands before Postgres; every reading is a transaction"
-        );
+        tracing::info!("a transaction pooler stands before Postgres; every read is a transaction");
     }
     start::compare_default_board(config, &store)
         .map_err(|error| cannot_use_database(config, error))?;
