@@ -36,8 +36,17 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader of `boards` to a stream. `caller` finds out who asks; `watch` finds what there
-/// is to read. Neither is asked if there is no room.
+/// How it is found out who asks for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallerLookup {
+    /// By nothing, or by a token or session: one query looks up those of all who ask at the moment.
+    Shared,
+    /// By a ticket, which takes a reading of its own.
+    Counted,
+}
+
+/// Admits a reader of `boards` to a stream. `caller` finds out who asks, which is counted as
+/// `lookup` says; `watch` finds what there is to read. Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.
@@ -45,6 +54,7 @@ pub(super) async fn admit_stream<T>(
     request: &HttpRequest,
     state: &AppState,
     boards: &[BoardName],
+    lookup: CallerLookup,
     caller: impl Future<Output = Result<Caller, ApiError>>,
     watch: impl AsyncFnOnce(&Caller, ReadQuota<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
@@ -59,6 +69,9 @@ pub(super) async fn admit_stream<T>(
     let Some(permit) = state.gate.enter(client) else {
         return Ok(Admission::Refused(Bye::Limit));
     };
+    if lookup == CallerLookup::Counted && state.count_read(request).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
     let caller = match caller.await {
         Err(ApiError::Unavailable { cause } | ApiError::NotWritten { cause, .. }) => {
             return Ok(unavailable(request, &cause));

@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     http::{
         accept,
-        admission::{Admission, admit_stream},
+        admission::{Admission, CallerLookup, admit_stream},
         board_name, caller,
         query::{self, Query},
         stream_query::{self, StreamQuery},
@@ -91,6 +91,7 @@ pub async fn get_many_stream(
         &request,
         &state,
         &boards,
+        CallerLookup::Shared,
         caller::of(&request, &state),
         async |caller, take_read| {
             state
@@ -142,16 +143,20 @@ pub(super) async fn admit_to_board(
     query: &StreamQuery,
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
-    // A ticket is looked up by itself, unlike tokens.
-    if query.ticket.is_some() && state.count_read(request).is_err() {
-        return Ok(Admission::Refused(Bye::Limit));
-    }
-    let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    let boards = std::slice::from_ref(board);
-    admit_stream(request, state, boards, caller, async |caller, take_read| {
-        state.boards.watch(caller, board, start, take_read).await
-    })
-    .await
+    let ticket = query.ticket.as_deref();
+    let lookup = match ticket {
+        None => CallerLookup::Shared,
+        Some(_) => CallerLookup::Counted,
+    };
+    let admitted = admit_stream(
+        request,
+        state,
+        std::slice::from_ref(board),
+        lookup,
+        caller::of_stream(request, state, board, ticket),
+        async |caller, take_read| state.boards.watch(caller, board, start, take_read).await,
+    );
+    admitted.await
 }
 
 fn refusal(state: &AppState, encoder: &Encoder, reason: Bye) -> HttpResponse {
