@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::{http::header::HeaderValue, test::TestRequest};
 use kairanban::fuzzing::{StreamFormat, start, start_of_many};
-use kairanban_core::{BoardName, Cursor, StartAt};
+use kairanban_core::{BoardName, Cursor, MultiBoardCursor, StartAt};
 
 use crate::request::{assert_helpful, first_line};
 
@@ -92,7 +92,7 @@ fn check_cursor(text: &str) {
 }
 
 /// Checks that what a header names counts before any parameter, and of these the first in this
-/// order.
+/// order; and that only `since` is more than a cursor.
 fn check_precedence(header: Option<&str>, pairs: &[(String, String)], begins: Option<&StartAt>) {
     let of = |wanted: &str| {
         let named = pairs.iter().find(|(name, _)| name == wanted);
@@ -102,7 +102,12 @@ fn check_precedence(header: Option<&str>, pairs: &[(String, String)], begins: Op
         .or_else(|| of("last_event_id"))
         .or_else(|| of("lastEventId"));
     let expected = match id {
-        Some(id) => Some(id.parse().unwrap_or(StartAt::Invalid)),
+        Some("") => Some(StartAt::List),
+        Some(id) => Some(match id.parse::<MultiBoardCursor>() {
+            Ok(cursor) if cursor.without.is_empty() => StartAt::Cursor(cursor.cursor),
+            Ok(cursor) => StartAt::CursorWithout(cursor),
+            Err(_) => StartAt::Invalid,
+        }),
         None => of("since").unwrap_or_default().parse().ok(),
     };
     assert_eq!(begins, expected.as_ref(), "{header:?} {pairs:?}");
