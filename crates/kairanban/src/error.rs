@@ -231,6 +231,16 @@ impl ApiError {
         }
     }
 
+    /// Returns the cause, for the log, if the database cannot be reached or written now: what was
+    /// asked may work later, and nothing is wrong with it.
+    #[must_use]
+    pub fn outage(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable { cause } | Self::NotWritten { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
@@ -285,19 +295,16 @@ impl ApiError {
     }
 
     fn log(&self) {
-        match self {
-            // A client may ask for as many lines as it likes.
-            Self::Internal { cause } => {
-                if let Some(suppressed) = FAILURES.allow() {
-                    tracing::error!(%cause, suppressed, "a request failed");
-                }
-            }
-            Self::Unavailable { cause } | Self::NotWritten { cause, .. } => {
-                if let Some(suppressed) = OUTAGES.allow() {
-                    tracing::warn!(%cause, suppressed, "a request was answered with 503");
-                }
-            }
-            _ => {}
+        // Throttled: a client may cause as many lines as it likes.
+        if let Self::Internal { cause } = self
+            && let Some(suppressed) = FAILURES.allow()
+        {
+            tracing::error!(%cause, suppressed, "a request failed");
+        }
+        if let Some(cause) = self.outage()
+            && let Some(suppressed) = OUTAGES.allow()
+        {
+            tracing::warn!(%cause, suppressed, "a request was answered with 503");
         }
     }
 }
