@@ -8,6 +8,12 @@ use kairanban::fuzzing::{Representation, accept};
 
 use crate::request::{first_line, values, with_headers};
 
+const ACCEPT_ENCODING: &str = "accept-encoding";
+const FORMS: [Representation; 3] = [
+    Representation::Html,
+    Representation::Json,
+    Representation::Text,
+];
 const TYPES: [&str; 5] = [
     "text/event-stream",
     "application/x-ndjson",
@@ -100,46 +106,32 @@ fn names(form: Representation) -> &'static [&'static str] {
     }
 }
 
+/// Returns the highest weight of the names of a form.
+fn weight_of(ranges: &[(String, u32)], form: Representation) -> u32 {
+    let weights = names(form).iter().map(|name| weight(ranges, name));
+    weights.max().unwrap_or_default()
+}
+
 /// Asserts that no other form has a higher weight, and that of those with the same weight none is
 /// named before it.
 fn assert_is_wanted(chosen: Representation, default: Representation, ranges: &[(String, u32)]) {
-    let weight_of = |form: Representation| {
-        let weights = names(form).iter().map(|name| weight(ranges, name));
-        weights.max().unwrap_or_default()
-    };
-    let highest = [
-        Representation::Html,
-        Representation::Json,
-        Representation::Text,
-    ]
-    .map(weight_of)
-    .into_iter()
-    .max();
+    let highest = FORMS.map(|form| weight_of(ranges, form)).into_iter().max();
     if highest == Some(0) {
-        // The first that no range refuses, if there is one.
-        let is_refused = |form: Representation| {
-            // Its other names count only where a range has them.
-            names(form).iter().enumerate().any(|(at, name)| {
-                closest_range(ranges, name).is_some_and(|(range, _)| at == 0 || range == name)
-            })
-        };
-        assert!(!is_refused(chosen) || chosen == default, "{ranges:?}");
+        // The first that no range refuses, if there is one. Its other names count only where a
+        // range has them.
+        let is_refused = names(chosen).iter().enumerate().any(|(at, name)| {
+            closest_range(ranges, name).is_some_and(|(range, _)| at == 0 || range == name)
+        });
+        assert!(!is_refused || chosen == default, "{ranges:?}");
     } else {
-        assert_eq!(Some(weight_of(chosen)), highest, "{ranges:?}");
+        assert_eq!(Some(weight_of(ranges, chosen)), highest, "{ranges:?}");
     }
     // Where all weigh the same, the first that is named.
     if ranges.iter().all(|(_, weight)| *weight == 1_000) {
-        let named = |(range, _): &(String, u32)| {
-            let forms = [
-                Representation::Html,
-                Representation::Json,
-                Representation::Text,
-            ];
-            forms
-                .into_iter()
-                .find(|form| names(*form).contains(&range.as_str()))
-        };
-        let first = ranges.iter().find_map(named);
+        let first = ranges.iter().find_map(|(range, _)| {
+            let mut forms = FORMS.into_iter();
+            forms.find(|form| names(*form).contains(&range.as_str()))
+        });
         if let Some(first) = first {
             assert_eq!(chosen, first, "{ranges:?}");
         }
@@ -169,10 +161,6 @@ fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
                 None => (element, "1"),
             };
             let (family, kind) = range.split_once('/')?;
-            let is_name = |text: &str| {
-                let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-                !text.is_empty() && text.chars().all(|c| is_part(c) || "+-.".contains(c))
-            };
             let is_range = match (family, kind) {
                 ("*", "*") => true,
                 (family, "*") => is_name(family),
@@ -182,6 +170,13 @@ fn slow_reading(list: &[u8]) -> Option<Vec<(String, u32)>> {
         })
         .collect();
     ranges.filter(|ranges| !ranges.is_empty())
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '+' | '-' | '.'))
 }
 
 /// Returns a weight: 0 or 1, and perhaps a point and up to three digits.
@@ -209,10 +204,9 @@ fn closest_range<'r>(ranges: &'r [(String, u32)], media_type: &str) -> Option<&'
 }
 
 fn check_coding(coding: HeaderValue) {
-    let request = |values: &[HeaderValue]| with_headers("/", "accept-encoding", values);
-    let nothing = request(&[]);
+    let nothing = with_headers("/", ACCEPT_ENCODING, &[]);
     assert!(accept::allows_gzip(&nothing) && !accept::asks_for_gzip(&nothing));
-    let request = request(std::slice::from_ref(&coding));
+    let request = with_headers("/", ACCEPT_ENCODING, std::slice::from_ref(&coding));
     let asks = accept::asks_for_gzip(&request);
     assert!(!asks || accept::allows_gzip(&request));
     if let Some(expected) = slow_coding(&coding) {
@@ -238,10 +232,8 @@ fn slow_coding(list: &HeaderValue) -> Option<bool> {
         }
         weights.push((coding, !matches!(weight, "0" | "0.000")));
     }
-    let of = |wanted: &str| weights.iter().find(|(coding, _)| *coding == wanted);
-    Some(
-        of("gzip")
-            .or_else(|| of("*"))
-            .is_some_and(|(_, takes)| *takes),
-    )
+    let closest = ["gzip", "*"]
+        .iter()
+        .find_map(|wanted| weights.iter().find(|(coding, _)| coding == wanted));
+    Some(closest.is_some_and(|(_, takes)| *takes))
 }

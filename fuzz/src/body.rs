@@ -2,6 +2,8 @@
 //!
 //! The input is a `Content-Type`, a line end, and the body.
 
+use std::borrow::Cow;
+
 use actix_web::{http::header::HeaderValue, test::TestRequest};
 use kairanban::fuzzing::{Problem, topic};
 use kairanban_core::NewTopic;
@@ -53,9 +55,12 @@ fn assert_keeps_the_rules(topic: &NewTopic) {
     assert!((1..=2_000).contains(&comment.chars().count()));
     assert!(author.chars().count() <= 80);
     assert_eq!((comment.trim(), author.trim()), (comment, author));
-    let is_line_text = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     assert!(comment.chars().all(is_line_text), "{comment:?}");
     assert!(!author.chars().any(char::is_control), "{author:?}");
+}
+
+fn is_line_text(c: char) -> bool {
+    !c.is_control() || matches!(c, '\n' | '\t')
 }
 
 fn assert_reads_the_same_again(topic: &NewTopic) {
@@ -86,9 +91,9 @@ fn slow_reading(kind: &str, body: &[u8]) -> Option<(String, String)> {
             if object.keys().any(|key| key != "comment" && key != "author") {
                 return None;
             }
-            let text = |name: &str| object.get(name).map(|value| value.as_str());
-            let author = text("author").unwrap_or(Some(""))?;
-            Some((text("comment")??.to_owned(), author.to_owned()))
+            let author = object.get("author").map_or(Some(""), Value::as_str)?;
+            let comment = object.get("comment")?.as_str()?;
+            Some((comment.to_owned(), author.to_owned()))
         }
         FORM => {
             let pairs: Vec<_> = form_urlencoded::parse(body).collect();
@@ -96,11 +101,8 @@ fn slow_reading(kind: &str, body: &[u8]) -> Option<(String, String)> {
             let is_doubtful = pairs.iter().any(|(name, value)| {
                 name.contains(['\u{FFFD}', '%']) || value.contains(['\u{FFFD}', '%'])
             });
-            let of = |wanted: &str| -> Vec<String> {
-                let named = pairs.iter().filter(|(name, _)| name == wanted);
-                named.map(|(_, value)| value.to_string()).collect()
-            };
-            match (of("comment").as_slice(), of("author").as_slice()) {
+            let (comments, authors) = (values_of(&pairs, "comment"), values_of(&pairs, "author"));
+            match (comments.as_slice(), authors.as_slice()) {
                 ([comment], []) if !is_doubtful => Some((comment.clone(), String::new())),
                 ([comment], [author]) if !is_doubtful => Some((comment.clone(), author.clone())),
                 _ => None,
@@ -108,6 +110,11 @@ fn slow_reading(kind: &str, body: &[u8]) -> Option<(String, String)> {
         }
         _ => None,
     }
+}
+
+fn values_of(pairs: &[(Cow<'_, str>, Cow<'_, str>)], wanted: &str) -> Vec<String> {
+    let named = pairs.iter().filter(|(name, _)| name == wanted);
+    named.map(|(_, value)| value.to_string()).collect()
 }
 
 fn assert_agrees(read: &Result<NewTopic, Problem>, (comment, author): (String, String)) {

@@ -21,9 +21,9 @@ pub fn check(input: &[u8]) {
         .ok()
         .and_then(|text| text.parse().ok());
     let cursor: Cursor = cursor.unwrap_or_else(|| "ab-7".parse().expect("a cursor"));
-    let demanding = |line: &&&[u8]| line.starts_with(b"=");
     let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
-    let (demanded, known): (Vec<&[u8]>, Vec<&[u8]>) = lines.iter().partition(demanding);
+    let (demanded, known): (Vec<&[u8]>, Vec<&[u8]>) =
+        lines.iter().partition(|line| line.starts_with(b"="));
     let demanded: Vec<&[u8]> = demanded.iter().map(|line| &line[1..]).collect();
     let demanded = if demanded.is_empty() {
         Vec::new()
@@ -50,13 +50,12 @@ pub fn check(input: &[u8]) {
         .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
     let text = text.join(", ");
-    let names = |part: &str| text.contains('*') || text.contains(part);
     assert!(
-        !matches!(has_list, Ok(true)) || names(&format!("{}-", cursor.epoch)),
+        !matches!(has_list, Ok(true)) || names(&text, &format!("{}-", cursor.epoch)),
         "{sent}"
     );
     assert!(
-        !matches!(has_it, Ok(true)) || names(&cursor.to_string()),
+        !matches!(has_it, Ok(true)) || names(&text, &cursor.to_string()),
         "{sent}"
     );
     if let Some(cursor) = known_cursor(&request) {
@@ -65,20 +64,27 @@ pub fn check(input: &[u8]) {
     let (Some(demanded), Some(tags)) = (slow_reading(&demanded), slow_reading(&known)) else {
         return;
     };
-    let is_it = |tag: &Tag| !tag.is_weak && tag.fits(&cursor, |found, ours| found == ours);
-    let is_demanded = demanded.is_empty() || demanded.iter().any(is_it);
+    let is_demanded = demanded.is_empty()
+        || demanded
+            .iter()
+            .any(|tag| !tag.is_weak && tag.fits(&cursor, Cursor::eq));
     let expected = |covers: fn(&Cursor, &Cursor) -> bool| {
         is_demanded.then(|| tags.iter().any(|tag| tag.fits(&cursor, covers)))
-    };
-    let later = |found: &Cursor, ours: &Cursor| {
-        found.epoch == ours.epoch && found.revision >= ours.revision
     };
     // An empty header demands what nothing is.
     if demanded.is_empty() && request.headers().contains_key("if-match") {
         return;
     }
-    assert_eq!(has_list.ok(), expected(later), "{sent}");
-    assert_eq!(has_it.ok(), expected(|found, ours| found == ours), "{sent}");
+    assert_eq!(has_list.ok(), expected(is_as_new), "{sent}");
+    assert_eq!(has_it.ok(), expected(Cursor::eq), "{sent}");
+}
+
+fn names(tags: &str, part: &str) -> bool {
+    tags.contains('*') || tags.contains(part)
+}
+
+fn is_as_new(found: &Cursor, ours: &Cursor) -> bool {
+    found.epoch == ours.epoch && found.revision >= ours.revision
 }
 
 fn request(demanded: &[HeaderValue], known: &[HeaderValue]) -> HttpRequest {
@@ -130,9 +136,6 @@ fn slow_reading(values: &[HeaderValue]) -> Option<Vec<Tag>> {
             let strong = rest.strip_prefix("W/");
             let opened = strong.unwrap_or(rest).strip_prefix('"')?;
             let (text, after) = opened.split_once('"')?;
-            let is_tag_char = |c: char| matches!(c, '\x21' | '\x23'..='\x7e');
-            // A backslash escapes nothing in a tag, but some readers think so.
-            let is_plain = |c: char| is_tag_char(c) && c != '\\';
             let after = after.trim_start_matches([' ', '\t']);
             if !text.chars().all(is_plain) || !(after.is_empty() || after.starts_with(',')) {
                 return None;
@@ -146,4 +149,10 @@ fn slow_reading(values: &[HeaderValue]) -> Option<Vec<Tag>> {
     }
     let has_star = tags.iter().any(|tag| tag.text.is_none());
     (!has_star || tags.len() == 1).then_some(tags)
+}
+
+/// Returns whether a character may stand in a tag. A backslash escapes nothing there, but some
+/// readers think so.
+fn is_plain(c: char) -> bool {
+    matches!(c, '\x21' | '\x23'..='\x7e') && c != '\\'
 }

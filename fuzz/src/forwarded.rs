@@ -73,7 +73,10 @@ fn slow_reading(peer: IpAddr, values: &[HeaderValue], trusted: &[IpNet]) -> IpAd
 
 fn entry(bytes: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
-    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
-    text.parse().ok().or_else(bracketed).or_else(with_port)
+    let address = text.parse().ok().or_else(|| bracketed(text));
+    address.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+}
+
+fn bracketed(text: &str) -> Option<IpAddr> {
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }

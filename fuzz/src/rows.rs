@@ -285,13 +285,13 @@ impl Place {
     }
 
     fn check(&mut self, damaged: &[String]) {
-        let mut run = |sql: &str| self.foreign.batch_execute(sql);
-        run(&format!("BEGIN IMMEDIATE; {RESET}")).expect("all is well");
+        let begin = format!("BEGIN IMMEDIATE; {RESET}");
+        self.foreign.batch_execute(&begin).expect("all is well");
         for statement in damaged {
             // What the database itself refuses stays as it was.
-            let _ = run(statement);
+            let _ = self.foreign.batch_execute(statement);
         }
-        run("COMMIT").expect("a commit");
+        self.foreign.batch_execute("COMMIT").expect("a commit");
         self.check_topics();
         self.check_log();
         self.check_others();

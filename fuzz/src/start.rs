@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::{http::header::HeaderValue, test::TestRequest};
 use kairanban::fuzzing::{StreamFormat, start, start_of_many};
-use kairanban_core::{BoardName, Cursor, StartAt};
+use kairanban_core::{BoardName, Cursor, MultiBoardCursor, StartAt};
 
 use crate::request::{assert_helpful, first_line};
 
@@ -66,7 +66,6 @@ pub fn check(input: &[u8]) {
 fn check_cursor(text: &str) {
     let parsed = text.parse::<Cursor>();
     let by_hand = text.split_once('-').filter(|(epoch, number)| {
-        let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
         let is_number = number.chars().all(|c| c.is_ascii_digit())
             && (*number == "0" || !number.starts_with('0'))
             && matches!(number.parse::<u128>(), Ok(number) if number < 1 << 53);
@@ -91,19 +90,32 @@ fn check_cursor(text: &str) {
     }
 }
 
+fn is_hex(c: char) -> bool {
+    matches!(c, '0'..='9' | 'a'..='f')
+}
+
 /// Checks that what a header names counts before any parameter, and of these the first in this
-/// order.
+/// order; and that only `since` is more than a cursor.
 fn check_precedence(header: Option<&str>, pairs: &[(String, String)], begins: Option<&StartAt>) {
-    let of = |wanted: &str| {
-        let named = pairs.iter().find(|(name, _)| name == wanted);
-        named.map(|(_, value)| value.as_str())
-    };
     let id = header
-        .or_else(|| of("last_event_id"))
-        .or_else(|| of("lastEventId"));
+        .or_else(|| first_named(pairs, "last_event_id"))
+        .or_else(|| first_named(pairs, "lastEventId"));
     let expected = match id {
-        Some(id) => Some(id.parse().unwrap_or(StartAt::Invalid)),
-        None => of("since").unwrap_or_default().parse().ok(),
+        Some("") => Some(StartAt::List),
+        Some(id) => Some(match id.parse::<MultiBoardCursor>() {
+            Ok(cursor) if cursor.without.is_empty() => StartAt::Cursor(cursor.cursor),
+            Ok(cursor) => StartAt::CursorWithout(cursor),
+            Err(_) => StartAt::Invalid,
+        }),
+        None => {
+            let since = first_named(pairs, "since");
+            since.unwrap_or_default().parse().ok()
+        }
     };
     assert_eq!(begins, expected.as_ref(), "{header:?} {pairs:?}");
+}
+
+fn first_named<'p>(pairs: &'p [(String, String)], wanted: &str) -> Option<&'p str> {
+    let named = pairs.iter().find(|(name, _)| name == wanted);
+    named.map(|(_, value)| value.as_str())
 }

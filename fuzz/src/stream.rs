@@ -76,17 +76,14 @@ impl Story {
             id += bytes.int_in_range(1..=1_i64 << 40)?;
             after.push(topic(bytes, id, second)?);
         }
-        let list = |revision, topics: Vec<Arc<Topic>>| {
-            let topics = topics[topics.len().saturating_sub(topics_max)..].to_vec();
-            Snapshot::new("main".parse().expect("a name"), cursor(revision), topics)
+        let before = Arc::new(list(first, &before, topics_max));
+        let after = list(second, &after, topics_max);
+        let (after, update) = match before.replaced_by(after, &ReplayBuffer::default(), topics_max)
+        {
+            Applied::Same(after) => (after, None),
+            Applied::Updated(update) => (Arc::clone(&update.snapshot), Some(update)),
+            Applied::Reload => unreachable!("only a log asks for that"),
         };
-        let before = Arc::new(list(first, before));
-        let (after, update) =
-            match before.replaced_by(list(second, after), &ReplayBuffer::default(), topics_max) {
-                Applied::Same(after) => (after, None),
-                Applied::Updated(update) => (Arc::clone(&update.snapshot), Some(update)),
-                Applied::Reload => unreachable!("only a log asks for that"),
-            };
         Ok(Self {
             before,
             after,
@@ -94,19 +91,9 @@ impl Story {
         })
     }
 
-    /// Encodes a stream from its opening to its end, and reads it back.
+    /// Encodes a stream, plain and within gzip, and reads it back.
     fn check(&self, encoder: &Encoder) {
-        let frames = || {
-            let mut frames: Vec<Frame> = vec![encoder.retry(WAIT).into()];
-            frames.push(encoder.snapshot(&self.before));
-            frames.extend(self.update.as_ref().map(|update| encoder.update(update)));
-            frames.push(encoder.heartbeat().into());
-            frames.push(encoder.reset(ResetReason::Lagged).into());
-            frames.push(encoder.snapshot(&self.after));
-            frames.push(encoder.bye(Bye::Rotate, LONG_WAIT).into());
-            frames
-        };
-        let chunks = encoder.wire().encode(frames(), true);
+        let chunks = encoder.wire().encode(self.frames(encoder), true);
         for chunk in &chunks {
             assert_is_chunk(chunk.as_ref());
         }
@@ -135,7 +122,7 @@ impl Story {
 
         let mut encoder = encoder.clone();
         encoder.gzip = true;
-        let packed = payload_of(&encoder.wire().encode(frames(), true));
+        let packed = payload_of(&encoder.wire().encode(self.frames(&encoder), true));
         let mut unpacked = Vec::new();
         GzDecoder::new(&packed[..])
             .read_to_end(&mut unpacked)
@@ -143,12 +130,23 @@ impl Story {
         assert_eq!(unpacked, plain);
     }
 
+    /// Encodes a stream from its opening to its end.
+    fn frames(&self, encoder: &Encoder) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = vec![encoder.retry(WAIT).into()];
+        frames.push(encoder.snapshot(&self.before));
+        frames.extend(self.update.as_ref().map(|update| encoder.update(update)));
+        frames.push(encoder.heartbeat().into());
+        frames.push(encoder.reset(ResetReason::Lagged).into());
+        frames.push(encoder.snapshot(&self.after));
+        frames.push(encoder.bye(Bye::Rotate, LONG_WAIT).into());
+        frames
+    }
+
     fn expected(&self, format: StreamFormat) -> Vec<Shown> {
         let mut events = self.shown(format, &self.before);
         if let Some(update) = &self.update {
             events.extend(self.shown_update(format, update));
         }
-        let reason = |reason: &str| ShownContent::Json(json!({"reason": reason}));
         events.push(Shown::new("reset", Some(String::new()), reason("lagged")));
         events.extend(self.shown(format, &self.after));
         events.push(Shown::new("bye", None, reason("rotate")));
@@ -159,17 +157,14 @@ impl Story {
     fn shown(&self, format: StreamFormat, list: &Snapshot) -> Vec<Shown> {
         let id = Some(list.cursor().to_string());
         let topics = list.topics();
-        let contents = || -> Vec<Value> {
-            let content = |topic: &Arc<Topic>| json!({"id": topic.id.0, "comment": topic.comment});
-            topics.iter().map(content).collect()
-        };
         let revision = list.revision().get();
         let event = match format {
             StreamFormat::Tutorial => {
-                Shown::new("", id, ShownContent::Json(json!({"contents": contents()})))
+                let list = json!({"contents": contents(topics)});
+                Shown::new("", id, ShownContent::Json(list))
             }
             StreamFormat::List => {
-                let list = json!({"revision": revision, "contents": contents()});
+                let list = json!({"revision": revision, "contents": contents(topics)});
                 Shown::new("", id, ShownContent::Json(list))
             }
             StreamFormat::Patch | StreamFormat::Ndjson => {
@@ -205,7 +200,6 @@ impl Story {
 
     /// Applies what a patch says to the list before it, as a client does.
     fn follow(&self, events: &[Event]) {
-        let data = |event: &Event| serde_json::from_str::<Value>(&event.data).expect("JSON");
         let list = data(&events[0]);
         let mut topics = list["topics"].as_array().expect("a list").clone();
         let patch = events.iter().find(|event| event.name == "patch").map(data);
@@ -232,6 +226,12 @@ impl Story {
             .collect();
         assert_eq!(topics, expected);
     }
+}
+
+/// Returns the list that shows the newest of these topics.
+fn list(revision: u64, topics: &[Arc<Topic>], topics_max: usize) -> Snapshot {
+    let topics = topics[topics.len().saturating_sub(topics_max)..].to_vec();
+    Snapshot::new("main".parse().expect("a name"), cursor(revision), topics)
 }
 
 fn cursor(revision: u64) -> Cursor {
@@ -266,16 +266,35 @@ fn time(bytes: &mut Unstructured<'_>) -> Result<DateTime<Utc>> {
 
 /// Returns the topic in JSON, as docs/API.md has it.
 fn view(topic: &Topic) -> Value {
-    let at = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
     json!({
         "id": topic.id.0,
         "comment": topic.comment,
         "author": topic.author,
-        "created_at": at(topic.created_at),
-        "updated_at": at(topic.updated_at),
-        "edited_at": topic.edited_at.map(at),
+        "created_at": written(topic.created_at),
+        "updated_at": written(topic.updated_at),
+        "edited_at": topic.edited_at.map(written),
         "revision": topic.revision.get(),
     })
+}
+
+fn written(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Returns the topics as the tutorial has them.
+fn contents(topics: &[Arc<Topic>]) -> Vec<Value> {
+    let contents = topics
+        .iter()
+        .map(|topic| json!({"id": topic.id.0, "comment": topic.comment}));
+    contents.collect()
+}
+
+fn reason(reason: &str) -> ShownContent {
+    ShownContent::Json(json!({"reason": reason}))
+}
+
+fn data(event: &Event) -> Value {
+    serde_json::from_str(&event.data).expect("JSON")
 }
 
 fn digest(list: &Snapshot) -> String {

@@ -45,6 +45,16 @@ pub enum StartAt {
 pub struct StartAtError;
 
 impl StartAt {
+    /// Begins at an id that the reader was once sent: a cursor, and nothing else that `since`
+    /// takes. An empty one is what a reader has after a `reset`, and begins as `default` says.
+    #[must_use]
+    pub fn of_id(id: &str, default: Self) -> Self {
+        if id.is_empty() {
+            return default;
+        }
+        id.parse().map_or(Self::Invalid, Self::after)
+    }
+
     /// Begins with what changed after a cursor.
     #[must_use]
     pub fn after(cursor: MultiBoardCursor) -> Self {

@@ -1,6 +1,7 @@
 //! Decides who may do what on a board; nothing else does. [`Policies::authorize`] decides what
-//! depends on the board's policies, and [`Token::allows`] what requires a token whatever they are:
-//! to administrate, and to create tickets, which carry the rights of their token. Lists show the
+//! depends on the board's policies, by the scope that [`Token::scope_on`] returns.
+//! [`Token::allows`] decides what requires a token whatever the policies are: to administrate, and
+//! to create tickets. A ticket allows reading its one board, and nothing else. Lists show the
 //! [`VisibleBoards`].
 
 use crate::{BoardName, Policies, PostPolicy, ReadPolicy, Scope, Token};
@@ -83,20 +84,45 @@ pub enum VisibleBoards {
     PublicAnd(BoardName),
 }
 
+/// What a token allows. `ticket` is the board of the ticket that stands for the token, if the
+/// caller showed one. None of these checks that the token is valid.
 impl Token {
-    /// Returns whether it allows `scope` on `board` (`None`: on all boards). Does not check that it
-    /// is valid.
+    /// Returns whether it allows what requires the token itself: `scope` on `board` (`None`: on all
+    /// boards). A ticket never does.
     #[must_use]
-    pub fn allows(&self, scope: Scope, board: Option<&BoardName>) -> bool {
-        self.scope >= scope && (self.board.is_none() || self.board.as_ref() == board)
+    pub fn allows(
+        &self,
+        scope: Scope,
+        board: Option<&BoardName>,
+        ticket: Option<&BoardName>,
+    ) -> bool {
+        ticket.is_none() && self.scope >= scope && self.is_for(board)
     }
 
-    /// Returns the boards that lists show to its holder. Does not check that it is valid.
+    /// Returns the scope that its holder has on `board`, or `None` if it is for another.
     #[must_use]
-    pub fn visible_boards(&self) -> VisibleBoards {
-        self.board
-            .clone()
-            .map_or(VisibleBoards::All, VisibleBoards::PublicAnd)
+    pub fn scope_on(&self, board: &BoardName, ticket: Option<&BoardName>) -> Option<Scope> {
+        if !self.is_for(Some(board)) {
+            return None;
+        }
+        match ticket {
+            None => Some(self.scope),
+            Some(only) => (only == board).then_some(Scope::Read),
+        }
+    }
+
+    /// Returns the boards that lists show to its holder.
+    #[must_use]
+    pub fn visible_boards(&self, ticket: Option<&BoardName>) -> VisibleBoards {
+        match ticket.or(self.board.as_ref()) {
+            None => VisibleBoards::All,
+            Some(only) if self.is_for(Some(only)) => VisibleBoards::PublicAnd(only.clone()),
+            Some(_) => VisibleBoards::Public,
+        }
+    }
+
+    fn is_for(&self, board: Option<&BoardName>) -> bool {
+        self.board.is_none() || self.board.as_ref() == board
     }
 }
 
@@ -197,30 +223,74 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lists_show_the_boards_that_may_be_read() {
-        let of = |board, scope| Token {
-            board,
+    const MAIN: Option<&str> = Some("main");
+    const OTHER: Option<&str> = Some("other");
+
+    /// The board of a token with the scope `admin`, that of the ticket that stands for it, the
+    /// scope on `main`, and whether it is enough to administrate `main`.
+    const HOLDERS: [(Option<&str>, Option<&str>, Option<Scope>, bool); 9] = [
+        (None, None, Some(Scope::Admin), true),
+        (None, MAIN, Some(Scope::Read), false),
+        (None, OTHER, None, false),
+        (MAIN, None, Some(Scope::Admin), true),
+        (MAIN, MAIN, Some(Scope::Read), false),
+        (MAIN, OTHER, None, false),
+        (OTHER, None, None, false),
+        (OTHER, MAIN, None, false),
+        (OTHER, OTHER, None, false),
+    ];
+
+    fn token_for(board_name: Option<&str>, scope: Scope) -> Token {
+        Token {
+            board: board_name.map(board),
             scope,
             ..token()
-        };
-        let tokens = Scope::ALL.into_iter().flat_map(|scope| {
-            [None, Some(board("main")), Some(board("other"))].map(|board| Some(of(board, scope)))
-        });
-        for token in tokens.chain([None]) {
-            let visible = token
-                .as_ref()
-                .map_or(VisibleBoards::Public, Token::visible_boards);
-            let main = board("main");
-            let scope = token
-                .filter(|token| token.allows(Scope::Read, Some(&main)))
-                .map(|token| token.scope);
+        }
+    }
+
+    #[test]
+    fn a_ticket_allows_reading_its_board_and_nothing_else() {
+        let main = board("main");
+        for (of_token, of_ticket, scope, administrates) in HOLDERS {
+            let token = token_for(of_token, Scope::Admin);
+            let ticket = of_ticket.map(board);
+            let context = format!("token for {of_token:?}, ticket for {of_ticket:?}");
+            assert_eq!(token.scope_on(&main, ticket.as_ref()), scope, "{context}");
+            assert_eq!(
+                token.allows(Scope::Admin, Some(&main), ticket.as_ref()),
+                administrates,
+                "{context}"
+            );
+            // A ticket makes no other ticket.
+            assert_eq!(
+                token.allows(Scope::Read, Some(&main), ticket.as_ref()),
+                administrates,
+                "{context}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_show_the_boards_that_may_be_read() {
+        let main = board("main");
+        let check = |visible: &VisibleBoards, scope| {
             for (read, post, ..) in TABLE {
                 let policies = policies(read, post);
                 assert_eq!(
-                    is_listed(&visible, &main, policies),
+                    is_listed(visible, &main, policies),
                     policies.authorize(scope, Action::Read).is_ok(),
                     "{visible:?}, {read} {post}"
+                );
+            }
+        };
+        check(&VisibleBoards::Public, None);
+        for (of_token, of_ticket, ..) in HOLDERS {
+            for scope in Scope::ALL {
+                let token = token_for(of_token, scope);
+                let ticket = of_ticket.map(board);
+                check(
+                    &token.visible_boards(ticket.as_ref()),
+                    token.scope_on(&main, ticket.as_ref()),
                 );
             }
         }
@@ -229,21 +299,25 @@ mod tests {
     #[test]
     fn allows_its_scope_and_those_below_it() {
         let (token, main) = (token(), board("main"));
-        assert!(token.allows(Scope::Read, Some(&main)));
-        assert!(token.allows(Scope::Post, Some(&main)));
-        assert!(!token.allows(Scope::Admin, Some(&main)));
+        for (scope, allowed) in [
+            (Scope::Read, true),
+            (Scope::Post, true),
+            (Scope::Admin, false),
+        ] {
+            assert_eq!(token.allows(scope, Some(&main), None), allowed, "{scope:?}");
+        }
     }
 
     #[test]
     fn a_token_for_one_board_allows_nothing_on_others() {
         let token = token();
-        assert!(!token.allows(Scope::Read, Some(&board("other"))));
-        assert!(!token.allows(Scope::Read, None));
+        assert!(!token.allows(Scope::Read, Some(&board("other")), None));
+        assert!(!token.allows(Scope::Read, None, None));
         let for_all = Token {
             board: None,
             ..token
         };
-        assert!(for_all.allows(Scope::Read, Some(&board("other"))));
-        assert!(for_all.allows(Scope::Read, None));
+        assert!(for_all.allows(Scope::Read, Some(&board("other")), None));
+        assert!(for_all.allows(Scope::Read, None, None));
     }
 }

@@ -1,11 +1,14 @@
 //! What can go wrong between us and the database.
 
+mod class;
 mod conversions;
 
 use std::time::Duration;
 
 use kairanban_core::{BoardName, NotPermitted, TopicId};
 use thiserror::Error;
+
+pub use class::ErrorClass;
 
 /// How SQLite says that a connection takes no writes.
 pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database";
@@ -64,8 +67,8 @@ pub enum StoreError {
         .0.0
     )]
     TopicGone(TopicId),
-    /// Another transaction that is still open has written the idempotency key. The write was rolled
-    /// back; it may be repeated.
+    /// Another transaction that is still open has written the idempotency key. This write was
+    /// rolled back, but the other request with the key may still be committed.
     #[error("an earlier request with this Idempotency-Key is still being written")]
     KeyInUse,
     /// The database refuses this write for good; it says nothing about any other.

@@ -54,7 +54,7 @@ pub use browser_sessions::NewBrowserSession;
 pub use change_log::{ChangeBatch, ChangedBoard, LogPage};
 pub use config::{OnWait, PoolWait, StoreConfig};
 pub use connection::{Timeouts, is_pooled};
-pub use error::{Fault, FaultKind, Refusal, StoreError};
+pub use error::{ErrorClass, Fault, FaultKind, Refusal, StoreError};
 pub use files::check_files;
 pub use migrate::migrate;
 pub use needs::channel_sql;

@@ -42,6 +42,12 @@ struct Grant {
     ticket: Option<(BoardName, Arc<TicketLease>)>,
 }
 
+impl Grant {
+    fn ticket_board(&self) -> Option<&BoardName> {
+        self.ticket.as_ref().map(|(board, _)| board)
+    }
+}
+
 impl Caller {
     /// Returns what the caller's token allows on a board now; `None` without a token, or if it is
     /// for another board.
@@ -52,11 +58,7 @@ impl Caller {
         let found = found
             .as_ref()
             .filter(|found| grant.active_tokens.is_valid(found))?;
-        let token = Some(&found.token).filter(|token| token.allows(Scope::Read, Some(board)))?;
-        match &grant.ticket {
-            None => Some(token.scope),
-            Some((only, _)) => (only == board).then_some(Scope::Read),
-        }
+        found.token.scope_on(board, grant.ticket_board())
     }
 
     /// Decides whether the caller may do something on a board with these policies.
@@ -96,8 +98,7 @@ impl Caller {
         let Some((grant, token)) = self.0.as_ref().zip(self.valid_token()) else {
             return VisibleBoards::Public;
         };
-        let only = grant.ticket.as_ref().map(|(board, _)| board.clone());
-        only.map_or_else(|| token.visible_boards(), VisibleBoards::PublicAnd)
+        token.visible_boards(grant.ticket_board())
     }
 
     /// Returns the id of the caller's token, valid or not.
@@ -200,11 +201,9 @@ impl Caller {
     }
 
     fn holder_of(&self, scope: Scope, board: Option<&BoardName>) -> Result<Token, Denied> {
-        let Some(_) = &self.0 else {
-            return Err(Denied::Missing);
-        };
+        let grant = self.0.as_ref().ok_or(Denied::Missing)?;
         let token = self.valid_token().ok_or(Denied::Unknown)?;
-        if token.allows(scope, board) {
+        if token.allows(scope, board, grant.ticket_board()) {
             Ok(token)
         } else {
             Err(Denied::Forbidden)

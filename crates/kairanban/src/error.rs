@@ -67,14 +67,14 @@ pub enum ApiError {
     )]
     CrossSite,
     /// Too much of it by one client, or one token.
-    #[error("too many {what}; retry in {retry_after_s} s, or raise {setting}")]
+    #[error("too many {what}; retry in {} s, or raise {setting}", whole_seconds(*.retry_after))]
     TooMany {
         /// What there is too much of.
         what: &'static str,
         /// The settings that limit it.
         setting: &'static str,
-        /// Seconds until there is room again.
-        retry_after_s: u64,
+        /// How long until there is room again.
+        retry_after: Duration,
     },
     /// Too many searches are running, of all clients.
     #[error("too many searches are running; try again in a second")]
@@ -171,37 +171,34 @@ fn faults(faults: &[Invalid]) -> String {
         .join("; ")
 }
 
-/// Seconds until another attempt may help, where nothing better is known.
-const RETRY_AFTER_S: u64 = 2;
+/// How long until another attempt may help, where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Returns a wait as `Retry-After` and texts have it: in seconds, rounded up, at least one.
+#[must_use]
+pub fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(begun).max(1)
+}
 
 impl ApiError {
     /// There is no room for another stream.
     pub const TOO_MANY_STREAMS: Self = Self::TooMany {
         what: "open streams",
         setting: "limits.streams_per_client_max and limits.streams_max",
-        retry_after_s: 5,
+        retry_after: Duration::from_secs(5),
     };
 
-    /// Returns the seconds after which another attempt may help, if one may.
-    pub const fn retry_after_s(&self) -> Option<u64> {
+    /// Returns how long until another attempt may help, if one may.
+    pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooMany { retry_after_s, .. } => Some(*retry_after_s),
+            Self::TooMany { retry_after, .. } => Some(*retry_after),
             Self::Unavailable { .. }
             | Self::NotWritten { .. }
             | Self::SearchesBusy
             | Self::TooManyConnections
-            | Self::NoRoom => Some(RETRY_AFTER_S),
+            | Self::NoRoom => Some(RETRY_AFTER),
             _ => None,
-        }
-    }
-
-    /// Refuses too much of `what`. There is room again after `wait`, which is rounded up to
-    /// seconds.
-    pub const fn too_many(what: &'static str, setting: &'static str, wait: Duration) -> Self {
-        Self::TooMany {
-            what,
-            setting,
-            retry_after_s: wait.as_secs() + 1,
         }
     }
 
@@ -228,6 +225,16 @@ impl ApiError {
         Self::BadRequest {
             detail: detail.into(),
             path: Some(path.into()),
+        }
+    }
+
+    /// Returns the cause, for the log, if the database cannot be reached or written now: what was
+    /// asked may work later, and nothing is wrong with it.
+    #[must_use]
+    pub fn outage(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable { cause } | Self::NotWritten { cause, .. } => Some(cause),
+            _ => None,
         }
     }
 
@@ -285,19 +292,16 @@ impl ApiError {
     }
 
     fn log(&self) {
-        match self {
-            // A client may ask for as many lines as it likes.
-            Self::Internal { cause } => {
-                if let Some(suppressed) = FAILURES.allow() {
-                    tracing::error!(%cause, suppressed, "a request failed");
-                }
-            }
-            Self::Unavailable { cause } | Self::NotWritten { cause, .. } => {
-                if let Some(suppressed) = OUTAGES.allow() {
-                    tracing::warn!(%cause, suppressed, "a request was answered with 503");
-                }
-            }
-            _ => {}
+        // Throttled: a client may cause as many lines as it likes.
+        if let Self::Internal { cause } = self
+            && let Some(suppressed) = FAILURES.allow()
+        {
+            tracing::error!(%cause, suppressed, "a request failed");
+        }
+        if let Some(cause) = self.outage()
+            && let Some(suppressed) = OUTAGES.allow()
+        {
+            tracing::warn!(%cause, suppressed, "a request was answered with 503");
         }
     }
 }
@@ -364,10 +368,13 @@ impl ResponseError for ApiError {
             Self::TooLarge { .. } | Self::TooSlow => drop(response.force_close()),
             _ => {}
         }
-        if let Some(seconds) = self.retry_after_s() {
-            response.insert_header((header::RETRY_AFTER, seconds));
+        if let Some(wait) = self.retry_after() {
+            response.insert_header((header::RETRY_AFTER, whole_seconds(wait)));
         }
         response.extensions_mut().insert(problem.clone());
         response.body(serde_json::to_vec(&problem).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,20 +85,17 @@ fn lines(text: &str) -> String {
 
 /// Reads the topics in HTML, which no text of a user can have added tags to.
 fn assert_shows(html: &str, topics: &[Arc<Topic>]) {
-    let between = |from: &str, to: &str| -> Vec<String> {
-        let parts = html.split(from).skip(1);
-        parts
-            .map(|part| unescaped(part.split(to).next().unwrap_or_default()))
-            .collect()
-    };
     let comments: Vec<_> = topics.iter().map(|topic| lines(&topic.comment)).collect();
     assert_eq!(
-        between(r#"<p class="comment" dir="auto">"#, "</p>"),
+        between(html, r#"<p class="comment" dir="auto">"#, "</p>"),
         comments
     );
     let authors = topics.iter().map(|topic| lines(&topic.author));
     let authors: Vec<_> = authors.filter(|author| !author.is_empty()).collect();
-    assert_eq!(between(r#"<b class="author" dir="auto">"#, "</b>"), authors);
+    assert_eq!(
+        between(html, r#"<b class="author" dir="auto">"#, "</b>"),
+        authors
+    );
     // In each topic `<li>`, two `<p>` and `<time>`, and their ends; perhaps `<b>`.
     let tags = html.matches('<').count();
     let around = if html.starts_with("<turbo-stream") {
@@ -113,6 +110,14 @@ fn assert_shows(html: &str, topics: &[Arc<Topic>]) {
         "{html}"
     );
     assert_eq!(html.matches('>').count(), tags, "{html}");
+}
+
+/// Returns the texts that stand between two tags.
+fn between(html: &str, from: &str, to: &str) -> Vec<String> {
+    let parts = html.split(from).skip(1);
+    parts
+        .map(|part| unescaped(part.split(to).next().unwrap_or_default()))
+        .collect()
 }
 
 fn unescaped(text: &str) -> String {

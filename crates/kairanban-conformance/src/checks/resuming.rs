@@ -108,6 +108,7 @@ pub(super) async fn resets(server: &TestedServer) -> Outcome {
         ("0-1", "epoch"),
         (future.as_str(), "future"),
         ("no cursor", "invalid"),
+        ("now", "invalid"),
     ] {
         let mut stream = Events::open(server, PATCHES, &[("last-event-id", cursor)]).await?;
         let reset = stream.expect("reset").await?;

@@ -230,6 +230,20 @@ fn text_names_a_start_or_is_refused() {
 }
 
 #[test]
+fn an_id_is_a_cursor_or_nothing_else() {
+    for default in [StartAt::List, StartAt::Now] {
+        let of_id = |id| StartAt::of_id(id, default.clone());
+        assert_eq!(of_id(""), default);
+        for cursor in ["a-1", "a-1~c"] {
+            assert_eq!(of_id(cursor), at(cursor));
+        }
+        for other in ["now", "earliest", "10m", "0s", "junk", " ", "a-01", "a-1~"] {
+            assert_eq!(of_id(other), StartAt::Invalid, "{other:?}");
+        }
+    }
+}
+
+#[test]
 fn a_log_is_read_from_where_it_is_whole() {
     let epoch = "a".parse().expect("an epoch");
     let cursor: Cursor = "a-5".parse().expect("a cursor");

@@ -64,17 +64,22 @@ impl AnyConnection {
 
     /// Selects boards whose names are board names, as [`BoardName`] reads them.
     pub(crate) fn is_board_name_sql(&self) -> String {
-        let reserved = BoardName::pattern().reserved.join("', '");
+        let pattern = BoardName::pattern();
         let is_name = match self {
-            Self::Postgres(_) => "boards.name ~ '^[a-z0-9][a-z0-9-]{0,62}$'",
-            // GLOB ends at a NUL.
+            Self::Postgres(_) => format!("boards.name ~ '{}'", pattern.regex),
+            // The same for SQLite, which has no regular expressions. GLOB ends at a NUL.
             Self::Sqlite(_) => {
                 "typeof(boards.name) = 'text' AND instr(CAST(boards.name AS BLOB), x'00') = 0 \
-                 AND length(boards.name) BETWEEN 1 AND 63 \
                  AND boards.name NOT GLOB '*[^a-z0-9-]*' AND boards.name NOT GLOB '-*'"
+                    .to_owned()
             }
         };
-        format!("{is_name} AND boards.name NOT IN ('{reserved}')")
+        let length = pattern.chars.map_or_else(String::new, |chars| {
+            let (min, max) = chars.into_inner();
+            format!(" AND length(boards.name) BETWEEN {min} AND {max}")
+        });
+        let reserved = pattern.reserved.join("', '");
+        format!("{is_name}{length} AND boards.name NOT IN ('{reserved}')")
     }
 
     /// Logs a change of a board, from within a write.

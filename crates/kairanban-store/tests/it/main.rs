@@ -6,6 +6,7 @@
 
 mod access;
 mod archived;
+mod board_names;
 mod broken;
 mod browser_sessions;
 mod change_log;

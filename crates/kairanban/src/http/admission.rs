@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use kairanban_core::BoardName;
-use kairanban_store::StoreError;
 
 use crate::{
     auth::Caller,
@@ -36,8 +35,17 @@ pub(super) enum Admission<T> {
     Refused(Bye),
 }
 
-/// Admits a reader of `boards` to a stream. `caller` finds out who asks; `watch` finds what there
-/// is to read. Neither is asked if there is no room.
+/// How it is found out who asks for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallerLookup {
+    /// By nothing, or by a token or session: one query looks up those of all who ask at the moment.
+    Shared,
+    /// By a ticket, which takes a reading of its own.
+    Counted,
+}
+
+/// Admits a reader of `boards` to a stream. `caller` finds out who asks, which is counted as
+/// `lookup` says; `watch` finds what there is to read. Neither is asked if there is no room.
 ///
 /// # Errors
 /// If the reader is refused for good.
@@ -45,6 +53,7 @@ pub(super) async fn admit_stream<T>(
     request: &HttpRequest,
     state: &AppState,
     boards: &[BoardName],
+    lookup: CallerLookup,
     caller: impl Future<Output = Result<Caller, ApiError>>,
     watch: impl AsyncFnOnce(&Caller, ReadQuota<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
@@ -59,18 +68,18 @@ pub(super) async fn admit_stream<T>(
     let Some(permit) = state.gate.enter(client) else {
         return Ok(Admission::Refused(Bye::Limit));
     };
+    if lookup == CallerLookup::Counted && state.count_read(request).is_err() {
+        return Ok(Admission::Refused(Bye::Limit));
+    }
     let caller = match caller.await {
-        Err(ApiError::Unavailable { cause } | ApiError::NotWritten { cause, .. }) => {
-            return Ok(unavailable(request, &cause));
-        }
-        caller => caller?,
+        Err(error) => return refuse(request, error),
+        Ok(caller) => caller,
     };
     if state.count_unloaded(request, &caller, boards).is_err() {
         return Ok(Admission::Refused(Bye::Limit));
     }
     match watch(&caller, &|| state.reads.take(client).is_ok()).await {
-        Err(WatchError::Store(StoreError::Unavailable(cause))) => Ok(unavailable(request, &cause)),
-        Err(WatchError::Store(error)) => Err(error.into()),
+        Err(WatchError::Store(error)) => refuse(request, error.into()),
         Err(WatchError::TooManyReads) => Ok(Admission::Refused(Bye::Limit)),
         Ok(watched) => Ok(Admission::Open(StreamReader { caller, permit }, watched)),
     }
@@ -95,10 +104,45 @@ pub(super) fn admit_long_poll(
     Ok(clock.map(RequestClock::end_with_client))
 }
 
-fn unavailable<T>(request: &HttpRequest, cause: &str) -> Admission<T> {
+/// Refuses a reader for now while the database is away, and for good otherwise.
+///
+/// # Errors
+/// With the error itself, unless it is an outage.
+fn refuse<T>(request: &HttpRequest, error: ApiError) -> Result<Admission<T>, ApiError> {
+    let Some(cause) = error.outage() else {
+        return Err(error);
+    };
     if let Some(suppressed) = REFUSED_STREAMS.allow() {
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }
-    Admission::Refused(Bye::Unavailable)
+    Ok(Admission::Refused(Bye::Unavailable))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use kairanban_store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_may_come_back_after_any_outage() {
+        let request = TestRequest::default().to_http_request();
+        let refused = |error: StoreError| refuse::<()>(&request, error.into());
+        for outage in [
+            StoreError::Unavailable("away".to_owned()),
+            StoreError::Disconnected("lost".to_owned()),
+        ] {
+            let outcome = refused(outage);
+            assert!(
+                matches!(outcome, Ok(Admission::Refused(Bye::Unavailable))),
+                "{:?}",
+                outcome.err()
+            );
+        }
+        for error in [StoreError::Closed, StoreError::Internal("a bug".to_owned())] {
+            assert!(refused(error).is_err());
+        }
+    }
 }

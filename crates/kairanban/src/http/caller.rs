@@ -90,8 +90,9 @@ pub async fn of_page(
     board: &BoardName,
 ) -> Result<Caller, ApiError> {
     match of(request, state).await {
-        Err(ApiError::Unavailable { .. })
-            if state.boards.is_public(board)
+        Err(error)
+            if error.outage().is_some()
+                && state.boards.is_public(board)
                 && matches!(presented(request, state), Ok(Some(Credential::Session(_)))) =>
         {
             Ok(Caller::default())

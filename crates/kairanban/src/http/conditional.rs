@@ -31,11 +31,19 @@ const CODINGS: [&str; 7] = [
     "--gzip", "-gzip", ";gzip", ";br", "-br", "-zstd", "-deflate",
 ];
 
+/// What a cache has to do with an answer: ask each time whether it is still good.
+const REVALIDATE: &str = "no-cache";
+
+/// Makes each cache ask whether what it holds is still good.
+pub fn revalidated(response: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
+    response.insert_header((header::CACHE_CONTROL, REVALIDATE))
+}
+
 /// Starts an answer that holds a list: no cache may serve it without asking, and it is marked while
 /// the database is away.
 pub fn answer(status: StatusCode, view: &BoardView) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
-    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    revalidated(&mut response);
     if let Some(since) = view.stale_since {
         response.insert_header(("Kairanban-Stale-Since", time_in_seconds(&since)));
     }
@@ -78,9 +86,7 @@ pub fn answer_tagged<B: MessageBody + 'static>(
 ) -> Result<HttpResponse, ApiError> {
     let is_known = has_tag(request, tag)?;
     let mut response = HttpResponseBuilder::new(status(is_known));
-    response
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    revalidated(&mut response).insert_header((header::ETAG, tag));
     Ok(if is_known {
         response.finish()
     } else {
@@ -90,7 +96,7 @@ pub fn answer_tagged<B: MessageBody + 'static>(
 
 /// Answers a client that reads what has this tag: plain, or within gzip for one that asks for that,
 /// or with a 304 if the client has it. Each coding has a tag of its own. An answer that is no
-/// success has none.
+/// success has none. No cache may serve it without asking.
 ///
 /// # Errors
 /// As [`has_tag`].
@@ -101,6 +107,9 @@ pub fn answer_in_coding<B: MessageBody + 'static>(
     body: impl FnOnce(bool) -> B,
 ) -> Result<HttpResponse, ApiError> {
     let is_packed = asks_for_gzip(request);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static(REVALIDATE));
     if response.status() == StatusCode::OK {
         let is_known = has_tag(request, tag)?;
         if let Ok(tag) = HeaderValue::from_str(&in_coding(tag, is_packed)) {

@@ -133,10 +133,9 @@ fn text(request: &HttpRequest, state: &AppState, view: &BoardView) -> HttpRespon
 
 /// Sends text that no cache may serve without asking.
 fn answer_as_text(request: &HttpRequest, text: String) -> HttpResponse {
-    HttpResponse::Ok()
+    conditional::revalidated(&mut HttpResponse::Ok())
         .content_type(PLAIN)
         .insert_header((header::VARY, vary(request)))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(text)
 }
 
@@ -186,8 +185,7 @@ fn answer(
 ) -> Result<HttpResponse, ApiError> {
     response
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::VARY, vary(request)))
-        .insert_header((header::CACHE_CONTROL, "no-cache"));
+        .insert_header((header::VARY, vary(request)));
     for cookie in reader.cookies(request) {
         response.append_header((header::SET_COOKIE, cookie));
     }

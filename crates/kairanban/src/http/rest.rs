@@ -13,11 +13,12 @@ pub mod topics;
 
 use actix_web::{HttpResponse, HttpResponseBuilder, http::header};
 
+use crate::http::conditional::revalidated;
+
 /// Answers with JSON that a cache has to revalidate each time.
 fn json(mut response: HttpResponseBuilder, body: Vec<u8>) -> HttpResponse {
-    response
+    revalidated(&mut response)
         .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(body)
 }
 

@@ -36,7 +36,6 @@ impl SharedFile {
         let response = HttpResponse::Ok()
             .content_type(media_type)
             .insert_header((header::VARY, "Accept-Encoding"))
-            .insert_header((header::CACHE_CONTROL, "no-cache"))
             .finish();
         conditional::answer_in_coding(request, response, &self.tag, |is_packed| {
             if is_packed {

@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     http::{
         accept,
-        admission::{Admission, admit_stream},
+        admission::{Admission, CallerLookup, admit_stream},
         board_name, caller,
         query::{self, Query},
         stream_query::{self, StreamQuery},
@@ -25,7 +25,8 @@ use crate::{
     service::Watch,
     state::AppState,
     stream::{
-        BoardStream, ChunkReceiver, MultiBoardStream, UpdateSource, WorkerDispatchers, send, sent,
+        BoardStream, ChunkReceiver, MultiBoardStream, StreamReader, UpdateSource,
+        WorkerDispatchers, send, sent,
     },
 };
 
@@ -82,31 +83,36 @@ pub async fn get_many_stream(
     let pairs = query::pairs(request.query_string())?;
     let (boards, query) = stream_query::many(pairs, state.boards_per_stream_max)?;
     let format = query.format(&request, BoardsOfStream::Several)?;
-    if !accept::allows(&request, format.media_type()) {
-        return Err(ApiError::NotAcceptable);
-    }
-    let encoder = query.packed_encoder(&request, &state, format)?;
-    let start = query.start(&request, format)?;
-    let admitted = admit_stream(
+    let admitted = async {
+        let start = query.start(&request, format)?;
+        let admitted = admit_stream(
+            &request,
+            &state,
+            &boards,
+            CallerLookup::Shared,
+            caller::of(&request, &state),
+            async |caller, take_read| {
+                state
+                    .boards
+                    .watch_many(caller, &boards, start, take_read)
+                    .await
+            },
+        );
+        admitted.await
+    };
+    open_stream(
         &request,
         &state,
-        &boards,
-        caller::of(&request, &state),
-        async |caller, take_read| {
-            state
-                .boards
-                .watch_many(caller, &boards, start, take_read)
-                .await
+        format,
+        &query,
+        admitted,
+        |watched, encoder, reader| {
+            let (opening, subscriptions) = watched;
+            let deps = Arc::clone(&state.stream_deps);
+            MultiBoardStream::new(&opening, subscriptions, encoder, deps, reader)
         },
-    );
-    let (reader, (opening, subscriptions)) = match admitted.await? {
-        Admission::Open(reader, watched) => (reader, watched),
-        Admission::Refused(reason) => return Ok(refusal(&state, &encoder, reason)),
-    };
-    let head = head(format, encoder.gzip);
-    let deps = Arc::clone(&state.stream_deps);
-    let stream = MultiBoardStream::new(&opening, subscriptions, encoder, deps, reader);
-    Ok(answer(&request, head, stream).await)
+    )
+    .await
 }
 
 async fn open(
@@ -116,15 +122,38 @@ async fn open(
     format: StreamFormat,
     query: &StreamQuery,
 ) -> Result<HttpResponse, ApiError> {
+    let admitted = admit_to_board(request, state, board, format, query);
+    open_stream(
+        request,
+        state,
+        format,
+        query,
+        admitted,
+        |watch, encoder, reader| {
+            BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader)
+        },
+    )
+    .await
+}
+
+/// Answers with the stream that `new_stream` creates once its reader is admitted; with none, and nothing
+/// is asked, if the client accepts no such format.
+async fn open_stream<T, S: UpdateSource>(
+    request: &HttpRequest,
+    state: &AppState,
+    format: StreamFormat,
+    query: &StreamQuery,
+    admitted: impl Future<Output = Result<Admission<T>, ApiError>>,
+    new_stream: impl FnOnce(T, Encoder, StreamReader) -> S,
+) -> Result<HttpResponse, ApiError> {
     if !accept::allows(request, format.media_type()) {
         return Err(ApiError::NotAcceptable);
     }
     let encoder = query.packed_encoder(request, state, format)?;
-    match admit_to_board(request, state, board, format, query).await? {
-        Admission::Open(reader, watch) => {
+    match admitted.await? {
+        Admission::Open(reader, watched) => {
             let head = head(format, encoder.gzip);
-            let stream = BoardStream::new(watch, encoder, Arc::clone(&state.stream_deps), reader);
-            Ok(answer(request, head, stream).await)
+            Ok(answer(request, head, new_stream(watched, encoder, reader)).await)
         }
         Admission::Refused(reason) => Ok(refusal(state, &encoder, reason)),
     }
@@ -142,16 +171,20 @@ pub(super) async fn admit_to_board(
     query: &StreamQuery,
 ) -> Result<Admission<Watch>, ApiError> {
     let start = query.start(request, format)?;
-    // A ticket is looked up by itself, unlike tokens.
-    if query.ticket.is_some() && state.count_read(request).is_err() {
-        return Ok(Admission::Refused(Bye::Limit));
-    }
-    let caller = caller::of_stream(request, state, board, query.ticket.as_deref());
-    let boards = std::slice::from_ref(board);
-    admit_stream(request, state, boards, caller, async |caller, take_read| {
-        state.boards.watch(caller, board, start, take_read).await
-    })
-    .await
+    let ticket = query.ticket.as_deref();
+    let lookup = match ticket {
+        None => CallerLookup::Shared,
+        Some(_) => CallerLookup::Counted,
+    };
+    let admitted = admit_stream(
+        request,
+        state,
+        std::slice::from_ref(board),
+        lookup,
+        caller::of_stream(request, state, board, ticket),
+        async |caller, take_read| state.boards.watch(caller, board, start, take_read).await,
+    );
+    admitted.await
 }
 
 fn refusal(state: &AppState, encoder: &Encoder, reason: Bye) -> HttpResponse {

@@ -157,9 +157,10 @@ impl StreamQuery {
         Ok(encoder)
     }
 
-    /// Returns where the reader asks to begin. The header wins, also when it is empty: a browser
-    /// that has to drop its cursor sends none. What stands for the header may be anything that a
-    /// client was once sent, and is answered by `reset`; `since` is typed by people.
+    /// Returns where the reader asks to begin. The header wins, and then the first parameter that
+    /// is there, also if it is empty: a client that was sent `reset` has dropped its cursor. What
+    /// stands for the header may be anything that a client was once sent, and is answered by
+    /// `reset`; `since` is typed by people.
     ///
     /// # Errors
     /// If `since` counts, and names no start.
@@ -172,8 +173,8 @@ impl StreamQuery {
             .or(self.last_event_id.as_deref())
             .or(self.last_event_id_camel.as_deref());
         match (last_event_id, self.since.as_deref()) {
-            (Some(""), None) | (None, None) => Ok(format.default_start()),
-            (Some(id), _) => Ok(id.parse().unwrap_or(StartAt::Invalid)),
+            (Some(id), _) => Ok(StartAt::of_id(id, format.default_start())),
+            (None, None) => Ok(format.default_start()),
             (None, Some(since)) => since.parse().map_err(|error: StartAtError| {
                 ApiError::bad_request_at("since", format!("since: {error}"))
             }),
@@ -191,12 +192,12 @@ mod tests {
     #[test]
     fn the_header_wins_over_the_query() {
         let query = |text: &str| Query::<StreamQuery>::parse(text).expect("a query");
-        let ask = |header: Option<&str>, text: &str| {
+        let ask = |header: Option<&str>, text: &str, format| {
             let request = TestRequest::default();
             let request = header.into_iter().fold(request, |request, id| {
                 request.insert_header(("Last-Event-ID", id))
             });
-            match query(text).start(&request.to_http_request(), StreamFormat::Patch) {
+            match query(text).start(&request.to_http_request(), format) {
                 Ok(StartAt::Cursor(cursor)) => cursor.to_string(),
                 Ok(start) => format!("{start:?}").to_lowercase(),
                 Err(error) => error.problem().status.to_string(),
@@ -218,8 +219,24 @@ mod tests {
             (None, "lastEventId=junk", "invalid"),
             (None, "since=junk", "400"),
             (Some("a-1"), "since=junk", "a-1"),
+            (Some("now"), "", "invalid"),
+            (Some("10m"), "since=a-1", "invalid"),
+            (None, "last_event_id=earliest", "invalid"),
+            (None, "lastEventId=now", "invalid"),
+            (Some(""), "since=10m", "list"),
+            (None, "last_event_id=&since=10m", "list"),
         ] {
-            assert_eq!(ask(header, text), expected, "{header:?} {text}");
+            let start = ask(header, text, StreamFormat::Patch);
+            assert_eq!(start, expected, "{header:?} {text}");
+        }
+        for (header, text) in [
+            (None, ""),
+            (Some(""), ""),
+            (Some(""), "since=10m"),
+            (None, "last_event_id=&since=earliest"),
+        ] {
+            let start = ask(header, text, StreamFormat::Raw);
+            assert_eq!(start, "now", "{header:?} {text}");
         }
     }
 }

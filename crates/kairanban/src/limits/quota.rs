@@ -89,7 +89,11 @@ struct RateLimit {
 
 impl RateLimit {
     fn refusal(self, wait: Duration) -> ApiError {
-        ApiError::too_many(self.what, self.setting, wait)
+        ApiError::TooMany {
+            what: self.what,
+            setting: self.setting,
+            retry_after: wait,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     config::Config,
-    error::ApiError,
+    error::{ApiError, whole_seconds},
     metrics::RequestMetrics,
     net::{
         connection_gate::{ConnectionGate, refusal},
@@ -196,7 +196,7 @@ fn refuse(socket: &TcpStream, error: &ApiError) {
 /// Returns an error as the answer to a request that is not read.
 fn answer(error: &ApiError) -> String {
     let (status, sentence) = (error.status_code(), error.to_string());
-    let retry = error.retry_after_s().unwrap_or_default();
+    let retry = error.retry_after().map_or(0, whole_seconds);
     let length = sentence.len() + 1;
     format!(
         "HTTP/1.1 {status}\r\nRetry-After: {retry}\r\nConnection: close\r\n\

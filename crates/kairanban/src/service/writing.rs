@@ -4,8 +4,8 @@ use kairanban_core::{
     Actor, Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{
-    AdminCommand, BoardEdit, Committed, Creation, NewToken, RevisionCondition, Secret, StoreError,
-    Write, WriteResult,
+    AdminCommand, BoardEdit, Committed, Creation, ErrorClass, NewToken, RevisionCondition, Secret,
+    StoreError, Write, WriteResult,
 };
 use tokio::time::timeout;
 
@@ -225,12 +225,12 @@ impl BoardService {
 const fn end_of(written: &Result<WriteResult, StoreError>) -> WriteEnd {
     match written {
         Ok(_) => WriteEnd::Written,
-        Err(StoreError::Fault(_)) => WriteEnd::NotWritten,
-        Err(StoreError::Unavailable(_) | StoreError::Disconnected(_) | StoreError::KeyInUse) => {
-            WriteEnd::Unavailable
-        }
-        Err(StoreError::Internal(_)) => WriteEnd::Internal,
-        Err(_) => WriteEnd::Refused,
+        Err(error) => match error.class() {
+            ErrorClass::Refused => WriteEnd::Refused,
+            ErrorClass::NotWritten => WriteEnd::NotWritten,
+            ErrorClass::Unknown => WriteEnd::Unavailable,
+            ErrorClass::Internal => WriteEnd::Internal,
+        },
     }
 }
 

@@ -164,3 +164,31 @@ proptest! {
         let _ = (has_tag(&request, "\"xyzzy\""), known_cursor(&request));
     }
 }
+
+#[test]
+fn no_cache_serves_an_answer_in_coding_without_asking() {
+    let known = [(header::IF_NONE_MATCH, "\"a\"")];
+    let packed = [(header::ACCEPT_ENCODING, "gzip")];
+    for (headers, asked, expected) in [
+        (&[][..], StatusCode::OK, StatusCode::OK),
+        (&packed, StatusCode::OK, StatusCode::OK),
+        (&known, StatusCode::OK, StatusCode::NOT_MODIFIED),
+        (
+            &[],
+            StatusCode::UNPROCESSABLE_ENTITY,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+    ] {
+        let response = HttpResponse::new(asked);
+        let answer = answer_in_coding(&asking(headers), response, "\"a\"", |_| "text");
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), expected, "{headers:?}");
+        assert_eq!(
+            answer
+                .headers()
+                .get(header::CACHE_CONTROL)
+                .expect("the header"),
+            "no-cache"
+        );
+    }
+}

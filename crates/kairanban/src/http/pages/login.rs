@@ -9,7 +9,7 @@ use url::Url;
 
 use super::VARY;
 use crate::{
-    error::ApiError,
+    error::{ApiError, whole_seconds},
     http::{accept::Representation, body, caller, session},
     limits::ClientAddress,
     preferences::Preferences,
@@ -99,7 +99,7 @@ fn refused(
 ) -> Result<HttpResponse, ApiError> {
     let fault = match error {
         ApiError::Unauthorized => LoginFault::BadToken,
-        ApiError::TooMany { retry_after_s, .. } => LoginFault::TooMany { retry_after_s },
+        ApiError::TooMany { retry_after, .. } => LoginFault::TooMany { retry_after },
         error => return Err(error),
     };
     page(request, state, error.status_code(), Some(fault))
@@ -114,8 +114,8 @@ fn page(
     let reader = Preferences::of(request);
     let page = state.pages.login(&reader, fault)?;
     let mut response = HttpResponseBuilder::new(status);
-    if let Some(LoginFault::TooMany { retry_after_s }) = fault {
-        response.insert_header((header::RETRY_AFTER, retry_after_s));
+    if let Some(LoginFault::TooMany { retry_after }) = fault {
+        response.insert_header((header::RETRY_AFTER, whole_seconds(retry_after)));
     }
     for cookie in reader.cookies(request) {
         response.append_header((header::SET_COOKIE, cookie));

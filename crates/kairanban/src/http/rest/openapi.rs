@@ -26,7 +26,7 @@ use super::{administration, boards, changes, sessions, tokens, topic_list, topic
 use crate::{
     config::RestSettings,
     error::ApiError,
-    http::shared_file::SharedFile,
+    http::{conditional::revalidated, shared_file::SharedFile},
     render::schemas::{CursorSchema, IdempotencyKeySchema},
     state::AppState,
 };
@@ -196,9 +196,8 @@ pub async fn get_docs_file(file: Path<String>) -> Result<HttpResponse, ApiError>
     if found.gzpipped {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));
     }
-    Ok(response
+    Ok(revalidated(&mut response)
         .content_type(found.content_type)
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_SECURITY_POLICY, DOCS_POLICY))
         .body(match found.bytes {
             Cow::Borrowed(built_in) => Bytes::from_static(built_in),

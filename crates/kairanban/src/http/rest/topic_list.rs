@@ -191,7 +191,7 @@ pub(in crate::http) async fn search(
     let permit = state.search_gate.enter(client).ok_or(ApiError::TooMany {
         what: "searches by one address at a time",
         setting: "limits.searches_per_client_max",
-        retry_after_s: 1,
+        retry_after: Duration::from_secs(1),
     })?;
     let slot = Arc::clone(&state.search_slots).acquire_owned();
     let Ok(Ok(slot)) = timeout(SEARCH_WAIT, slot).await else {

@@ -1,10 +1,12 @@
 //! The page on which a person signs in.
 
+use std::time::Duration;
+
 use minijinja::Error;
 use serde::Serialize;
 
 use super::{LOGIN, Pages};
-use crate::preferences::Preferences;
+use crate::{error::whole_seconds, preferences::Preferences};
 
 /// Why a person was not signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +15,8 @@ pub enum LoginFault {
     BadToken,
     /// The address has tried too often.
     TooMany {
-        /// Seconds until it may try again.
-        retry_after_s: u64,
+        /// How long until it may try again.
+        retry_after: Duration,
     },
 }
 
@@ -34,8 +36,8 @@ impl Pages {
     pub fn login(&self, reader: &Preferences, fault: Option<LoginFault>) -> Result<String, Error> {
         let fault = fault.map(|fault| match fault {
             LoginFault::BadToken => self.said(reader.language, "login.bad_token", &[]),
-            LoginFault::TooMany { retry_after_s } => {
-                let seconds = retry_after_s.to_string();
+            LoginFault::TooMany { retry_after } => {
+                let seconds = whole_seconds(retry_after).to_string();
                 self.said(reader.language, "login.too_many", &[("n", &seconds)])
             }
         });

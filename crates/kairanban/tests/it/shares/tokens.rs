@@ -9,6 +9,7 @@ use crate::{
 crate::on_both!(
     a_token_changes_so_much_at_a_time,
     the_tickets_of_a_token_are_limited,
+    a_ticket_is_looked_up_only_if_there_is_room,
     a_thief_neither_reads_by_a_ticket_nor_throws_its_holder_out,
 );
 
@@ -95,6 +96,25 @@ fn the_tickets_of_a_token_are_limited(database: Database) {
         "{refused:?}"
     );
     assert_eq!(make(&tokens[1]).status, 201, "another token");
+}
+
+/// A stream that has no room takes nothing of what its client may read.
+fn a_ticket_is_looked_up_only_if_there_is_room(database: Database) {
+    let settings = [
+        ("LIMITS__STREAMS_PER_CLIENT_MAX", "1"),
+        ("LIMITS__READS_PER_CLIENT_BURST", "10"),
+        ("LIMITS__READS_PER_CLIENT_PER_S", "1"),
+    ];
+    let node = Node::start_with(database, &settings);
+    let id = node.post("one");
+    let mut held = node.stream("/b/main/stream?format=patch");
+    assert_eq!(held.event().name, "snapshot");
+    for _ in 0..50 {
+        let mut refused = node.stream("/b/main/stream?format=patch&ticket=guess");
+        assert_eq!(refused.event().json()["reason"], "limit");
+    }
+    let topic = node.get(&format!("/api/v1/boards/main/topics/{id}"));
+    assert_eq!(topic.status, 200, "{topic:?}");
 }
 
 fn a_thief_neither_reads_by_a_ticket_nor_throws_its_holder_out(database: Database) {

@@ -252,6 +252,16 @@ fn a_figure_of_bound_closures_is_found() {
 }
 
 #[test]
+fn bound_closures_of_the_fuzz_targets_count() {
+    let found = [3, 4].map(|count| {
+        let text = a_hundred_functions(&"let g = |x| x;\n".repeat(count));
+        let workspace = Workspace::of([("fuzz/src/lib.rs".to_owned(), text)]);
+        rules::bad_figures(&workspace).len()
+    });
+    assert_eq!(found, [0, 1]);
+}
+
+#[test]
 fn short_comments_are_counted() {
     let kinds = [
         "/// Its own key.\nstruct A;\n",
