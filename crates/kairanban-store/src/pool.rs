@@ -216,8 +216,8 @@ impl Pool {
     /// Finds out what keeps a server from reading, if it is something that the database says.
     pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
         // A check reads no more than a few rows.
-        if let Some(damage) = self.files.as_ref().and_then(SqliteFiles::damage) {
-            return Ok(Some(damage));
+        if let Some(damage) = self.damage() {
+            return Ok(Some(damage.to_string()));
         }
         match self.with_retry(|connection| {
             within(
@@ -295,7 +295,12 @@ impl Pool {
         self.files.as_ref().map_or(Ok(()), SqliteFiles::check)
     }
 
-    /// Notes if something failed because a SQLite file is damaged.
+    /// Returns what was found to be damaged in a SQLite file.
+    pub(crate) fn damage(&self) -> Option<Fault> {
+        self.files.as_ref().and_then(SqliteFiles::damage)
+    }
+
+    /// Records that a SQLite file is damaged, if something failed because of that.
     pub(crate) fn note_damage(&self, error: &StoreError) {
         self.files.iter().for_each(|files| files.note(error));
     }

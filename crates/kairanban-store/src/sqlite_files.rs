@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 pub(crate) use self::overwritten::OverwriteWatch;
 pub(crate) use self::wal::WalPass;
 use self::wal::{WalFound, WalIndex};
-use crate::{StoreError, classified::sqlite, files, identity};
+use crate::{Fault, StoreError, files, identity};
 
 /// Returns the error for a connection to a file that is not the database any more.
 pub(crate) fn replaced() -> StoreError {
@@ -92,7 +92,7 @@ struct FilesInUse {
     held: Option<WalIndex>,
     generation: u64,
     /// What a reading found to be damaged, and the database that it read.
-    damage: Option<(FileMark, String)>,
+    damage: Option<(FileMark, Fault)>,
     /// Why no connection may be used any more.
     unusable: Option<String>,
 }
@@ -193,8 +193,9 @@ impl SqliteFiles {
     /// `-wal`, and that no damage is known.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.check_wal()?;
-        self.damage()
-            .map_or(Ok(()), |damage| Err(StoreError::Unavailable(damage)))
+        self.damage().map_or(Ok(()), |damage| {
+            Err(StoreError::Unavailable(damage.to_string()))
+        })
     }
 
     /// Waits until nothing writes the `-wal` any more, as `cp` does after it has emptied it.
@@ -323,28 +324,17 @@ impl SqliteFiles {
 
     /// Notes if something failed because the database is damaged.
     pub(crate) fn note(&self, error: &StoreError) {
-        let StoreError::Fault(fault) = error else {
-            return;
-        };
-        if !sqlite::is_damage(&fault.text) {
-            return;
-        }
-        if let Ok(now) = self.now() {
-            self.0.in_use.lock().damage = Some((now, fault.text.clone()));
+        if let (Some(fault), Ok(now)) = (error.damage(), self.now()) {
+            self.0.in_use.lock().damage = Some((now, fault.clone()));
         }
     }
 
     /// Returns what was found to be damaged in the database that lies there now.
-    pub(crate) fn damage(&self) -> Option<String> {
-        let (mark, text) = self.0.in_use.lock().damage.clone()?;
+    pub(crate) fn damage(&self) -> Option<Fault> {
+        let (mark, fault) = self.0.in_use.lock().damage.clone()?;
         let now = self.now().ok()?;
         let is_same = (&mark.database, mark.generation) == (&now.database, now.generation);
-        is_same.then(|| {
-            format!(
-                "the database is damaged ({text}): stop the server, and repair the file or \
-                 restore a backup"
-            )
-        })
+        is_same.then_some(fault)
     }
 
     /// Makes every later connection fail.

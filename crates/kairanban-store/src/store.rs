@@ -370,11 +370,15 @@ fn settle(
     address: &DatabaseAddress,
     known: Option<&LogPosition>,
 ) -> Result<(LogPosition, Verdict), StoreError> {
-    if address.path().is_some()
-        && let Some(settled) =
-            pool.with(|connection| history::settled(connection, address, known))?
-    {
-        return Ok(settled);
-    }
-    pool.with_write_lock(|connection| history::settle(connection, address, known))
+    let settled = if address.path().is_some() {
+        pool.with(|connection| history::settled(connection, address, known))
+    } else {
+        Ok(None)
+    };
+    let settled = settled.and_then(|settled| match settled {
+        Some(settled) => Ok(settled),
+        None => pool.with_write_lock(|connection| history::settle(connection, address, known)),
+    });
+    // That a reading met damage decides whether a start waits.
+    settled.map_err(|error| pool.damage().map_or(error, StoreError::Fault))
 }

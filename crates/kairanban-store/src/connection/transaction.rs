@@ -177,7 +177,9 @@ impl AnyConnection {
             Self::Sqlite(_) => match classified::sqlite::meaning(error) {
                 // A commit that could not be synced may be in the file all the same, and be found
                 // there after a crash.
-                StoreError::Fault(fault) if fault.kind == FaultKind::Other => {
+                StoreError::Fault(fault)
+                    if matches!(fault.kind, FaultKind::Other | FaultKind::Damaged) =>
+                {
                     StoreError::Unavailable(fault.text)
                 }
                 meaning => meaning,

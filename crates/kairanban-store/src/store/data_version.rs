@@ -12,8 +12,7 @@ use crate::{
     StoreError,
     classified::sqlite::meaning,
     connection::AnyConnection,
-    error::FaultKind,
-    files, identity,
+    files, identity, migrate,
     sql::{DataVersionRow, Fixed},
     sqlite_files::{OpenFile, OverwriteWatch, SqliteFiles, WalFate, WalPass, replaced, soundness},
 };
@@ -31,6 +30,9 @@ pub enum FileWatchError {
     /// The same connection is to try it again.
     #[error(transparent)]
     Again(StoreError),
+    /// What lies there now is watched already, by another connection.
+    #[error("{0}")]
+    Reopened(&'static str),
     /// No connection of this process may be used any more.
     #[error("{0}")]
     Unusable(String),
@@ -69,21 +71,67 @@ impl Store {
 
     /// Checks what lies there, as a connection finds it that knows nothing of it, and empties the
     /// `-wal` if it is sound.
-    fn check_file(&self) -> Result<(), StoreError> {
+    fn check_file(&self) -> Result<(), Unfit> {
         // SQLite would delete the -wal of an empty one.
         if self.config.address.path().is_some_and(files::is_empty) {
-            return Err(StoreError::Internal("it is empty".to_owned()));
+            return Err(Unfit::Damaged("it is empty".to_owned()));
         }
-        let mut connection = AnyConnection::open(&self.config.address, self.config.timeouts)?;
+        // Without its settings: what may be another program's is not changed.
+        let mut connection = AnyConnection::connect(&self.config.address, self.config.timeouts)
+            .map_err(StoreError::from)?;
         soundness::check_all(&mut connection)?;
-        if identity::stored_epoch(&mut connection)
-            .map_err(meaning)?
-            .is_none()
-        {
-            return Err(StoreError::Internal("it has no epoch".to_owned()));
-        }
+        check_is_ours(&mut connection)?;
         // After a crash SQLite would put it over the database again.
-        empty_wal(&mut connection)
+        empty_wal(&mut connection)?;
+        if self
+            .config
+            .address
+            .path()
+            .is_some_and(soundness::is_in_wal_mode)
+        {
+            Ok(())
+        } else {
+            Err(Unfit::Foreign("it is not in WAL mode yet".to_owned()))
+        }
+    }
+}
+
+/// Why the database that lies there cannot be used.
+enum Unfit {
+    /// Another try may find that it can: others are in the way, or the disk is full.
+    Unknown(StoreError),
+    /// Its pages do not fit together.
+    Damaged(String),
+    /// It is sound, but a running server cannot go on with it.
+    Foreign(String),
+}
+
+impl From<StoreError> for Unfit {
+    fn from(error: StoreError) -> Self {
+        match error {
+            error if error.may_pass() => Self::Unknown(error),
+            StoreError::Fault(fault) => Self::Damaged(fault.text),
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Checks that a sound database is one of kairanban's, at this version's schema.
+fn check_is_ours(connection: &mut AnyConnection) -> Result<(), Unfit> {
+    let of_schema = |error: StoreError| match error {
+        error if error.may_pass() || error.damage().is_some() => error.into(),
+        error => Unfit::Foreign(error.to_string()),
+    };
+    let epoch = identity::stored_epoch(connection).map_err(|error| of_schema(meaning(error)))?;
+    if epoch.is_none() {
+        return Err(Unfit::Foreign("it has no epoch".to_owned()));
+    }
+    let pending = migrate::pending_names(connection).map_err(of_schema)?;
+    if pending.is_empty() {
+        Ok(())
+    } else {
+        let pending = pending.join(", ");
+        Err(Unfit::Foreign(format!("it lacks {pending}")))
     }
 }
 
@@ -98,14 +146,6 @@ fn empty_wal(connection: &mut AnyConnection) -> Result<(), StoreError> {
         Err(StoreError::Unavailable(
             "the -wal was removed, and other connections are using it".to_owned(),
         ))
-    }
-}
-
-/// Returns whether another try may do: others are in the way, or the disk is full.
-fn passes(error: &StoreError) -> bool {
-    match error {
-        StoreError::Fault(fault) => fault.kind != FaultKind::Other,
-        error => matches!(error, StoreError::Unavailable(_)),
     }
 }
 
@@ -158,7 +198,7 @@ impl DataVersion {
             return Err(self.check_overwritten());
         }
         if let Some(damage) = self.files.damage() {
-            return Err(self.check_damaged(&damage));
+            return Err(self.check_damaged(&damage.to_string()));
         }
         if self.files.shm_mark() != self.shm {
             self.without_shm.get_or_insert_with(Instant::now);
@@ -192,7 +232,7 @@ impl DataVersion {
             Err(error) => return FileWatchError::Again(error),
         };
         match (self.connection().and_then(empty_wal), self.without_shm) {
-            (Err(error), _) if passes(&error) => FileWatchError::Again(error),
+            (Err(error), _) if error.may_pass() => FileWatchError::Again(error),
             (Err(error), _) => self.end(
                 &format!(
                     "the -wal or -shm was removed while it was in use, and what was written last \
@@ -222,8 +262,12 @@ impl DataVersion {
             Err(error) => return FileWatchError::Again(error),
         };
         match self.store.check_file() {
-            Err(error) if passes(&error) => FileWatchError::Again(error),
-            Err(error) => self.end(
+            Err(Unfit::Unknown(error)) => FileWatchError::Again(error),
+            Err(Unfit::Foreign(why)) => self.end_with_another(
+                "something other than SQLite wrote to the database (cp, truncate?)",
+                &why,
+            ),
+            Err(Unfit::Damaged(error)) => self.end(
                 &format!(
                     "something other than SQLite wrote to the database (cp, truncate?), and it does \
                      not fit its -wal ({error}), which was moved aside. If you restored a backup, \
@@ -258,8 +302,9 @@ impl DataVersion {
                 self.files.reopen_all();
                 return self.reopen("something met damage; what is there now is sound");
             }
-            Err(error) if passes(&error) => return FileWatchError::Again(error),
-            Err(error) => error,
+            Err(Unfit::Unknown(error)) => return FileWatchError::Again(error),
+            Err(Unfit::Foreign(why)) => return self.end_with_another("something met damage", &why),
+            Err(Unfit::Damaged(error)) => error,
         };
         if soundness::check_without_wal(self.files.path(), self.store.config.timeouts).is_err() {
             return self.end(damage, WalFate::Left);
@@ -269,6 +314,18 @@ impl DataVersion {
                 "the database does not fit its -wal ({error}), which was moved aside: was it \
                  copied over while it was in use? If you restored a backup, start the server \
                  again; otherwise put one in its place first"
+            ),
+            WalFate::Aside,
+        )
+    }
+
+    /// Ends with a database that is sound, and that no connection can go on with.
+    fn end_with_another(&mut self, what_happened: &str, why: &str) -> FileWatchError {
+        self.end(
+            &format!(
+                "{what_happened}, and what is there now is sound, but not a database that a \
+                 running server can go on with ({why}). If it is to be used, start the server \
+                 again; otherwise put a backup in its place first"
             ),
             WalFate::Aside,
         )
@@ -299,12 +356,12 @@ impl DataVersion {
     }
 
     /// Goes on with another connection to what lies there now.
-    fn reopen(&mut self, reason: &str) -> FileWatchError {
+    fn reopen(&mut self, reason: &'static str) -> FileWatchError {
         tracing::warn!(reason, "the database file is opened again");
         match self.store.data_version() {
             Ok(Some(opened)) => {
                 *self = opened;
-                FileWatchError::Again(StoreError::Disconnected(reason.to_owned()))
+                FileWatchError::Reopened(reason)
             }
             Ok(None) => FileWatchError::Reopen(StoreError::Disconnected(reason.to_owned())),
             Err(error) => FileWatchError::Reopen(error),
