@@ -24,7 +24,7 @@ use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
     error::{Fault, FaultKind},
-    sqlite_files::{FileMark, SqliteFiles, is_open_on, replaced},
+    sqlite_files::SqliteFiles,
 };
 
 /// How often all connections may be closed because one of them was read-only. While the database
@@ -280,11 +280,6 @@ impl Pool {
         &self.write_prelude
     }
 
-    /// Returns the file at the path of the database; `None` for Postgres.
-    pub(crate) fn file(&self) -> Result<Option<FileMark>, StoreError> {
-        self.files.as_ref().map(SqliteFiles::now).transpose()
-    }
-
     /// Returns the files of the database; `None` for Postgres.
     pub(crate) const fn files(&self) -> Option<&SqliteFiles> {
         self.files.as_ref()
@@ -326,9 +321,7 @@ impl Pool {
         let mut pooled = self.take()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
-        if !is_open_on(pooled.file(), self.file()?.as_ref()) {
-            return Err(replaced());
-        }
+        pooled.ensure_current()?;
         let done = work(&mut pooled.connection).inspect_err(|error| self.note_damage(error));
         pooled.tainted = done
             .as_ref()

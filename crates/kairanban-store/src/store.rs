@@ -2,6 +2,7 @@
 
 mod data_version;
 mod directory;
+mod file_watch;
 mod log;
 mod tokens;
 
@@ -18,7 +19,7 @@ use kairanban_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::data_version::{DataVersion, FileWatchError};
+pub use self::file_watch::{FileWatch, FileWatchError};
 use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
     SearchedTopics, StoreConfig, StoreError, TicketTimes, audit, browser_sessions, change_log,

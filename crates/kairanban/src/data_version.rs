@@ -4,7 +4,7 @@
 
 use std::{io, thread, time::Duration};
 
-use kairanban_store::{DataVersion, FileWatchError, Store, StoreError};
+use kairanban_store::{FileWatch, FileWatchError, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, follower::Wake, metrics::WakeSource, supervise::Supervisor};
@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// If the system cannot start a thread.
 pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()> {
-    if matches!(store.data_version(), Ok(None)) {
+    if matches!(store.watch_file(), Ok(None)) {
         return Ok(());
     }
     let stop = supervisor.stop().clone();
@@ -29,13 +29,13 @@ fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &Cancellatio
     let (mut connection, mut last, mut outage) = (None, None, Outage::default());
     while !stop.is_cancelled() {
         if connection.is_none() {
-            match store.data_version() {
+            match store.watch_file() {
                 Ok(opened) => connection = opened,
                 Err(error) => outage.log(&error),
             }
         }
         failpoint::pass("data-version");
-        match connection.as_mut().map(DataVersion::read) {
+        match connection.as_mut().map(FileWatch::read) {
             Some(Ok(now)) => {
                 outage.end();
                 if last.replace(now) != Some(now) {
@@ -62,7 +62,7 @@ fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &Cancellatio
         }
         thread::park_timeout(INTERVAL);
     }
-    let last_look = connection.as_mut().map(DataVersion::read_last);
+    let last_look = connection.as_mut().map(FileWatch::read_last);
     if let Some(Err(FileWatchError::Unusable(reason))) = last_look {
         supervisor.end_process(NAME, &reason);
     }
