@@ -30,7 +30,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use self::wal::WalIndex;
+use self::wal::{WalHeader, WalIndex};
 pub(crate) use self::{
     finding::{FileFinding, FileObserver},
     response::{FileChecks, Response, Unfit, WalRest, respond},
@@ -85,6 +85,8 @@ struct FilesInUse {
     wal: Option<Arc<fs::File>>,
     /// What it held at the last look.
     held: Option<WalIndex>,
+    /// How its header was then.
+    header: Option<WalHeader>,
     generation: u64,
     /// What a reading found to be damaged, and the database that it read.
     damage: Option<(FileMark, Fault)>,

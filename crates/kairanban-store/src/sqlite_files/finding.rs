@@ -69,7 +69,8 @@ impl FileObserver {
             Ok(now) => now,
             Err(error) => return Some(FileFinding::Gone(error)),
         };
-        self.is_overwritten |= self.sees_overwrite();
+        // Also if something else comes first: the next look compares with how the file is now.
+        let is_overwritten = self.is_overwritten();
         if now.database != self.opened.database {
             return Some(FileFinding::Replaced);
         }
@@ -77,7 +78,7 @@ impl FileObserver {
         if let Err(error) = part.and_then(|()| self.files.check_wal()) {
             return Some(error.into());
         }
-        if self.is_overwritten {
+        if is_overwritten {
             return Some(FileFinding::DatabaseOverwritten);
         }
         if let Some(damage) = self.files.damage() {
@@ -92,9 +93,11 @@ impl FileObserver {
         (now.wal != self.opened.wal).then_some(FileFinding::WalRemoved)
     }
 
-    fn sees_overwrite(&mut self) -> bool {
+    /// Returns whether something other than SQLite wrote to the database, now or before.
+    pub(crate) fn is_overwritten(&mut self) -> bool {
         let overwrites = self.overwrites.as_mut();
-        overwrites.is_some_and(OverwriteWatch::is_overwritten)
+        self.is_overwritten |= overwrites.is_some_and(OverwriteWatch::is_overwritten);
+        self.is_overwritten
     }
 
     /// Looks at the `-wal` alone.

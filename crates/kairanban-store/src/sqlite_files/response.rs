@@ -53,6 +53,8 @@ impl From<StoreError> for Unfit {
 /// How much of an overwritten `-wal` is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WalRest {
+    /// All of it: only its header was overwritten, and what it held is in the database now.
+    Saved,
     /// The next program that opens the database finds there what counts.
     Kept,
     /// Not enough: what is there does not fit the database.
@@ -121,6 +123,13 @@ fn to_unsaved_wal(error: StoreError) -> Response {
 
 fn to_overwritten_wal(what: &str, checks: &mut impl FileChecks) -> Response {
     match checks.rest_of_wal(what) {
+        WalRest::Saved => end(
+            WalFate::Copied,
+            format!(
+                "{what} (cp, dd?). All that was committed is saved in the database: end every \
+                 program that uses it, and start the server again"
+            ),
+        ),
         WalRest::Kept => end(
             WalFate::Left,
             format!(

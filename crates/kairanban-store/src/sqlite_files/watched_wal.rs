@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     FileMark, SqliteFiles,
-    wal::{self, WalFound, WalIndex, WalPass},
+    wal::{self, WalFound, WalHeader, WalIndex, WalPass},
 };
 use crate::StoreError;
 
@@ -40,14 +40,24 @@ impl SqliteFiles {
         };
         match wal::inspect(&wal, &shm, held.as_ref()) {
             Ok(WalFound::Fits(index)) => {
-                let mut in_use = self.0.in_use.lock();
-                in_use.held = index.or(in_use.held);
+                index.iter().for_each(|index| self.remember(&wal, *index));
                 Ok(())
             }
             Ok(WalFound::Overwritten) => Err(WalOverwritten(self.wal())),
             // What cannot be read, as on systems other than Unix, says nothing.
             Err(_) => Ok(()),
         }
+    }
+
+    /// Notes what the `-wal` holds, with its header, which is the same until SQLite begins with the
+    /// first frame again.
+    fn remember(&self, wal: &fs::File, index: WalIndex) {
+        let known = self.0.in_use.lock().header;
+        let header = known
+            .filter(|header| header.is_of(&index))
+            .or_else(|| WalHeader::read(wal, &index).ok().flatten());
+        let mut in_use = self.0.in_use.lock();
+        (in_use.held, in_use.header) = (Some(index), header);
     }
 
     /// Reads the next part of the `-wal`.
@@ -81,6 +91,16 @@ impl SqliteFiles {
     pub(crate) fn wal_has_what_counts(&self) -> bool {
         self.watched().is_some_and(|(wal, shm, held)| {
             wal::has_what_counts(&wal, &shm, held.as_ref()).unwrap_or(false)
+        })
+    }
+
+    /// Returns whether an overwritten `-wal` holds all that was committed, and only its header is
+    /// another one: then a connection that is open can still copy it.
+    pub(crate) fn wal_has_all_but_its_header(&self) -> bool {
+        let header = self.0.in_use.lock().header;
+        let watched = self.watched().zip(header);
+        watched.is_some_and(|((wal, shm, held), header)| {
+            wal::has_all_but_the_header(&wal, &shm, held.as_ref(), header).unwrap_or(false)
         })
     }
 

@@ -14,6 +14,8 @@ enum Found {
     Unsaved(FaultKind),
     /// The whole `-wal` is not as SQLite wrote it, and too little is left of it.
     WalLost,
+    /// Only its header is not as SQLite wrote it.
+    HeaderLost,
     /// Others are in the way.
     Busy,
     /// The database and its `-wal` do not fit together, but the database alone is sound.
@@ -52,6 +54,7 @@ impl FileChecks for Found {
     fn rest_of_wal(&mut self, _: &str) -> WalRest {
         match self {
             Self::WalLost => WalRest::Lost,
+            Self::HeaderLost => WalRest::Saved,
             _ => WalRest::Kept,
         }
     }
@@ -121,14 +124,15 @@ const FOREIGN: &str = "the same, and it is sound, but";
 const CUT_WAL: &str = "the `-wal` was cut or written over";
 const OLD_SHM: &str = "the `-shm` was set back";
 const DAMAGE: &str = "a reading or a write meets damage";
-const CHANGED_WAL: &str = "bytes are changed in the header or";
+const CHANGED_HEADER: &str = "the header of the `-wal` was changed";
+const CHANGED_WAL: &str = "bytes are changed in the middle of the `-wal`";
 const WAIT: &str = "others are in the way of a check";
 
 /// How the first cell of a row begins, what was found, what the checks find, and what is done.
 fn table() -> Vec<(&'static str, FileFinding, Found, Outcome)> {
     use FaultKind::{Busy as Locked, Full, Other, ReadOnly};
     use FileFinding::{DatabaseOverwritten, Replaced, ShmRemoved, WalRemoved};
-    use Found::{Busy, Damaged, Foreign, Sound, Unfit, Unsaved, WalLost};
+    use Found::{Busy, Damaged, Foreign, HeaderLost, Sound, Unfit, Unsaved, WalLost};
     use Outcome::{End, OpenAgain, OpenOnOtherWal, OpenOther, TryAgain};
     use WalFate::{Aside, Copied, Left};
     let long = SHM_PATIENCE;
@@ -149,6 +153,7 @@ fn table() -> Vec<(&'static str, FileFinding, Found, Outcome)> {
         (CUT_WAL, wal_overwritten(), Sound, End(Left)),
         (CUT_WAL, wal_overwritten(), WalLost, End(Aside)),
         (OLD_SHM, wal_overwritten(), Sound, End(Left)),
+        (CHANGED_HEADER, wal_overwritten(), HeaderLost, End(Copied)),
         (CHANGED_WAL, wal_overwritten(), WalLost, End(Aside)),
         (DAMAGE, met_damage(), Sound, OpenAgain),
         (DAMAGE, met_damage(), Damaged, End(Left)),

@@ -62,7 +62,11 @@ impl FileChecks for WatchChecks<'_> {
     fn rest_of_wal(&mut self, why: &str) -> WalRest {
         self.files.give_up(why, WalFate::Left);
         self.files.wait_for_end_of_copying();
-        if self.files.wal_has_what_counts() {
+        let can_be_saved =
+            self.files.wal_has_all_but_its_header() && !self.observer.is_overwritten();
+        if can_be_saved && self.save_wal().is_ok() {
+            WalRest::Saved
+        } else if self.files.wal_has_what_counts() {
             WalRest::Kept
         } else {
             WalRest::Lost
@@ -104,7 +108,7 @@ fn empty_wal(connection: &mut AnyConnection) -> Result<(), StoreError> {
         Ok(())
     } else {
         Err(StoreError::Unavailable(
-            "the -wal was removed, and other connections are using it".to_owned(),
+            "other connections are using the -wal".to_owned(),
         ))
     }
 }
