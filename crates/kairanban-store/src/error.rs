@@ -307,7 +307,7 @@ impl StoreError {
 
     /// Converts the error of a step at which writers wait in turn: a lock that does not come is
     /// not that of a row.
-    pub(crate) fn in_turn(self) -> Self {
+    pub(crate) fn into_queue_wait(self) -> Self {
         match self {
             Self::Fault(fault) if fault.kind == FaultKind::Locked => {
                 Self::fault(FaultKind::Busy, fault.text)
@@ -318,7 +318,7 @@ impl StoreError {
 
     /// Returns whether only a check of the database says whose fault it is: the write's or the
     /// database's.
-    pub(crate) fn is_doubtful(&self) -> bool {
+    pub(crate) fn needs_check(&self) -> bool {
         match self {
             Self::Fault(fault) => !fault.kind.passes(),
             Self::Refused(refusal) => refusal.cause.is_some(),

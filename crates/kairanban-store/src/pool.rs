@@ -155,14 +155,14 @@ impl Pool {
         });
         if let Err(StoreError::Fault(fault)) = &done {
             self.read_failed.store(true, Ordering::Relaxed);
-            self.note(fault);
+            self.record_schema_fault(fault);
         }
         done.map_err(StoreError::of_reading)
     }
 
-    /// Notes why a write failed that is not the writer's own: whether others fail by it, too, is
-    /// for the writer to check.
-    pub(crate) fn note(&self, fault: &Fault) {
+    /// Records that something of ours refuses what a server writes, if that is the fault: whether
+    /// other writes fail by it, too, is for the writer to check.
+    pub(crate) fn record_schema_fault(&self, fault: &Fault) {
         if fault.kind == FaultKind::Schema {
             tracing::error!(reason = %fault, "a write does not work");
             self.write_failed.store(true, Ordering::Relaxed);
@@ -297,7 +297,9 @@ impl Pool {
 
     /// Records that a SQLite file is damaged, if something failed because of that.
     pub(crate) fn note_damage(&self, error: &StoreError) {
-        self.files.iter().for_each(|files| files.note(error));
+        self.files
+            .iter()
+            .for_each(|files| files.record_damage(error));
     }
 
     fn with_retry<T>(

@@ -4,16 +4,18 @@
 //! - The database is gone: no connection is lent until a file lies there again.
 //! - Another file lies there: connections are opened on it; a `-wal` of the file before is moved
 //!   aside.
-//! - The `-wal` was removed: what it held is saved into the database ([`FileWatch`]), then all
-//!   connections are opened again.
-//! - The `-shm` was removed: the same, and the process ends, because other programs no longer wait
-//!   for its locks.
-//! - The database was written past SQLite: if what is there is sound, all connections are opened
-//!   again; otherwise the process ends.
+//! - The `-wal` was removed: what it held is saved into the database, then all connections are
+//!   opened again.
+//! - The `-shm` was removed: what the `-wal` holds is saved into the database, then the process
+//!   ends, because other programs no longer wait for its locks.
+//! - The database was written past SQLite: if what is there is sound and ours, all connections are
+//!   opened again; otherwise the process ends.
 //! - The `-wal` was written past SQLite: nothing more is acknowledged, and the process ends.
-//! - A reading or a write met damage: the same, unless what is there turns out to be sound.
+//! - A reading or a write met damage: nothing more is acknowledged. If what is there turns out to
+//!   be sound, all connections are opened again; otherwise the process ends.
 //!
-//! [`FileWatch`]: crate::FileWatch
+//! [`FileObserver`] finds what happened, [`respond`] decides, and
+//! [`FileWatch`](crate::FileWatch) carries it out.
 
 mod finding;
 mod overwritten;
@@ -184,7 +186,7 @@ impl SqliteFiles {
                         self.0.path.display()
                     )));
                 }
-                self.leave_wal_behind(mark, &before);
+                self.set_old_wal_aside(mark, &before);
             }
             Some(mark) if connections > 0 && !mark.matches(&before) => {
                 return Err(StoreError::Unavailable(format!(
@@ -213,7 +215,7 @@ impl SqliteFiles {
 
     /// Moves the `-wal` of the database that lay there before out of the way: SQLite would take it
     /// for that of the one that lies there now.
-    fn leave_wal_behind(&self, used: &FileMark, now: &FileMark) {
+    fn set_old_wal_aside(&self, used: &FileMark, now: &FileMark) {
         if used.wal.is_some() && used.wal == now.wal {
             self.set_wal_aside();
         }
@@ -233,7 +235,7 @@ impl SqliteFiles {
     }
 
     /// Lets connections be opened on another `-wal`: what the one before held was saved.
-    pub(crate) fn let_wal_go(&self) {
+    pub(crate) fn release_wal(&self) {
         self.0.in_use.lock().mark = None;
     }
 
@@ -244,8 +246,8 @@ impl SqliteFiles {
         in_use.mark = None;
     }
 
-    /// Notes if something failed because the database is damaged.
-    pub(crate) fn note(&self, error: &StoreError) {
+    /// Records that the database is damaged, if something failed because of that.
+    pub(crate) fn record_damage(&self, error: &StoreError) {
         if let (Some(fault), Ok(now)) = (error.damage(), self.now()) {
             self.0.in_use.lock().damage = Some((now, fault.clone()));
         }

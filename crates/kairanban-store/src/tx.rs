@@ -79,7 +79,7 @@ impl<'p> WriteTx<'p, &'p Pool> {
             Ok(done)
         });
         if let Err(StoreError::Fault(fault)) = &done {
-            pool.note(fault);
+            pool.record_schema_fault(fault);
         }
         done
     }

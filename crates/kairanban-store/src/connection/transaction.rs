@@ -142,7 +142,7 @@ impl AnyConnection {
         match self {
             Self::Postgres(connection) => {
                 let stamped = connection.batch_execute(STAMP).map_err(StoreError::from);
-                stamped.map_err(StoreError::in_turn)
+                stamped.map_err(StoreError::into_queue_wait)
             }
             Self::Sqlite(_) => Ok(()),
         }
@@ -153,7 +153,7 @@ impl AnyConnection {
     pub(crate) fn stamp_checked(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Postgres(connection) => {
-                classified::postgres::run(connection, STAMP).map_err(StoreError::in_turn)
+                classified::postgres::run(connection, STAMP).map_err(StoreError::into_queue_wait)
             }
             Self::Sqlite(_) => Ok(()),
         }

@@ -235,7 +235,7 @@ impl WalPass {
 /// Returns whether SQLite would find all that counts in the `-wal`: at least what it began to copy,
 /// or what was there at an `earlier` look. Reading an older one into the database would mix two
 /// states of it.
-pub(crate) fn has_what_counts(
+pub(crate) fn has_all_committed_frames(
     wal: &fs::File,
     shm: &fs::File,
     earlier: Option<&WalIndex>,

@@ -88,9 +88,9 @@ impl SqliteFiles {
 
     /// Returns whether SQLite finds all that counts in a `-wal` that was overwritten, when no
     /// connection is open any more.
-    pub(crate) fn wal_has_what_counts(&self) -> bool {
+    pub(crate) fn wal_has_all_committed_frames(&self) -> bool {
         self.watched().is_some_and(|(wal, shm, held)| {
-            wal::has_what_counts(&wal, &shm, held.as_ref()).unwrap_or(false)
+            wal::has_all_committed_frames(&wal, &shm, held.as_ref()).unwrap_or(false)
         })
     }
 

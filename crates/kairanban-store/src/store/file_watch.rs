@@ -146,7 +146,7 @@ impl FileWatch {
                 self.reopen(reason)
             }
             Response::OpenOnOtherWal(reason) => {
-                self.files.let_wal_go();
+                self.files.release_wal();
                 self.reopen(reason)
             }
             Response::End { reason, fate } => self.end(&reason, fate),

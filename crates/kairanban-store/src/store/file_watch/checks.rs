@@ -66,7 +66,7 @@ impl FileChecks for WatchChecks<'_> {
             self.files.wal_has_all_but_its_header() && !self.observer.is_overwritten();
         if can_be_saved && self.save_wal().is_ok() {
             WalRest::Saved
-        } else if self.files.wal_has_what_counts() {
+        } else if self.files.wal_has_all_committed_frames() {
             WalRest::Kept
         } else {
             WalRest::Lost
