@@ -78,6 +78,7 @@ impl FileChecks for WatchChecks<'_> {
 fn check_is_ours(connection: &mut AnyConnection) -> Result<(), Unfit> {
     let of_schema = |error: StoreError| match error {
         error if error.may_pass() || error.damage().is_some() => error.into(),
+        StoreError::Fault(fault) => Unfit::Foreign(fault.text),
         error => Unfit::Foreign(error.to_string()),
     };
     let epoch = identity::stored_epoch(connection).map_err(|error| of_schema(meaning(error)))?;

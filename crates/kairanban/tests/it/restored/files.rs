@@ -158,7 +158,7 @@ fn a_sound_backup_copied_over_the_file_begins_an_epoch() {
 }
 
 fn make_of_another_program(database: &Database) {
-    database.sql("CREATE TABLE users (name TEXT); INSERT INTO users VALUES ('theirs');");
+    database.sql("PRAGMA journal_mode = WAL; CREATE TABLE users (name TEXT);");
 }
 
 /// It has a header, and no table.
