@@ -14,6 +14,16 @@ pub use class::ErrorClass;
 pub(crate) const READ_ONLY_SQLITE: &str = "attempt to write a readonly database";
 /// How SQLite says that there is no room.
 pub(crate) const FULL_SQLITE: &str = "database or disk is full";
+/// How SQLite says that the pages of a file do not fit together.
+pub(crate) const MALFORMED_SQLITE: &str = "database disk image is malformed";
+/// How SQLite says that a file has another format.
+const NO_DATABASE_SQLITE: &str = "file is not a database";
+
+/// Returns whether SQLite says by this text that a file is damaged, or no database.
+pub(crate) fn is_damage_of_sqlite(text: &str) -> bool {
+    [MALFORMED_SQLITE, NO_DATABASE_SQLITE].contains(&text)
+        || text.starts_with("malformed database schema")
+}
 
 /// Why a read or a write failed.
 #[derive(Clone, Debug, Error)]
@@ -158,6 +168,9 @@ pub enum FaultKind {
     /// Writes are not recorded, so no reader would see them.
     #[error("the triggers of the schema are off: ")]
     TriggersOff,
+    /// The pages of a SQLite file do not fit together, or it is no database.
+    #[error("the database is damaged; stop the server, and repair the file or restore a backup: ")]
+    Damaged,
     /// Row-level security hides rows from the role of the server.
     #[error(
         "row-level security hides rows from the role of the server; as the owner of the tables, \
@@ -297,7 +310,7 @@ impl StoreError {
 
     /// Converts the error of a step at which writers wait in turn: a lock that does not come is
     /// not that of a row.
-    pub(crate) fn in_turn(self) -> Self {
+    pub(crate) fn into_queue_wait(self) -> Self {
         match self {
             Self::Fault(fault) if fault.kind == FaultKind::Locked => {
                 Self::fault(FaultKind::Busy, fault.text)
@@ -308,11 +321,28 @@ impl StoreError {
 
     /// Returns whether only a check of the database says whose fault it is: the write's or the
     /// database's.
-    pub(crate) fn is_doubtful(&self) -> bool {
+    pub(crate) fn needs_check(&self) -> bool {
         match self {
             Self::Fault(fault) => !fault.kind.passes(),
             Self::Refused(refusal) => refusal.cause.is_some(),
             _ => false,
+        }
+    }
+
+    /// Returns whether another try may succeed in a while without help: others are in the way, the
+    /// disk is full, or the database is away.
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Fault(fault) => fault.kind.passes() || matches!(fault.kind, FaultKind::Full),
+            error => matches!(error, Self::Unavailable(_) | Self::Disconnected(_)),
+        }
+    }
+
+    /// Returns the fault if it is that a SQLite file is damaged.
+    pub(crate) fn damage(&self) -> Option<&Fault> {
+        match self {
+            Self::Fault(fault) if fault.kind == FaultKind::Damaged => Some(fault),
+            _ => None,
         }
     }
 

@@ -163,7 +163,9 @@ fn check_within(
     tx.run(AnyConnection::check_writing)?;
     tx.run(|connection| {
         connection.wait_for_write_order()?;
-        connection.check_stamping().map_err(StoreError::in_turn)
+        connection
+            .check_stamping()
+            .map_err(StoreError::into_queue_wait)
     })?;
     tx.cancel()
 }

@@ -66,7 +66,7 @@ pub use row_page::RowPage;
 pub use secret::Secret;
 pub use start::{Check, check, repair};
 pub use start_error::StartError;
-pub use store::{DataVersion, FileWatchError, Store};
+pub use store::{FileWatch, FileWatchError, Store};
 pub use tickets::{NewTicket, TicketTimes};
 pub use tokens::{FoundBrowserSession, FoundToken, NewToken, TokenKey};
 pub use write::{Committed, CreatedTopic, Write, WriteResult};

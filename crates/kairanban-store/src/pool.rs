@@ -24,7 +24,7 @@ use crate::{
     DatabaseAddress, OnWait, PoolWait, StoreConfig, StoreError, Timeouts,
     connection::{AnyConnection, restored_settings, transaction_settings},
     error::{Fault, FaultKind},
-    sqlite_files::{FileMark, SqliteFiles, is_open_on, replaced},
+    sqlite_files::SqliteFiles,
 };
 
 /// How often all connections may be closed because one of them was read-only. While the database
@@ -155,14 +155,14 @@ impl Pool {
         });
         if let Err(StoreError::Fault(fault)) = &done {
             self.read_failed.store(true, Ordering::Relaxed);
-            self.note(fault);
+            self.record_schema_fault(fault);
         }
         done.map_err(StoreError::of_reading)
     }
 
-    /// Notes why a write failed that is not the writer's own: whether others fail by it, too, is
-    /// for the writer to check.
-    pub(crate) fn note(&self, fault: &Fault) {
+    /// Records that something of ours refuses what a server writes, if that is the fault: whether
+    /// other writes fail by it, too, is for the writer to check.
+    pub(crate) fn record_schema_fault(&self, fault: &Fault) {
         if fault.kind == FaultKind::Schema {
             tracing::error!(reason = %fault, "a write does not work");
             self.write_failed.store(true, Ordering::Relaxed);
@@ -216,8 +216,8 @@ impl Pool {
     /// Finds out what keeps a server from reading, if it is something that the database says.
     pub(crate) fn reading_fault(&self) -> Result<Option<String>, StoreError> {
         // A check reads no more than a few rows.
-        if let Some(damage) = self.files.as_ref().and_then(SqliteFiles::damage) {
-            return Ok(Some(damage));
+        if let Some(damage) = self.damage() {
+            return Ok(Some(damage.to_string()));
         }
         match self.with_retry(|connection| {
             within(
@@ -280,11 +280,6 @@ impl Pool {
         &self.write_prelude
     }
 
-    /// Returns the file at the path of the database; `None` for Postgres.
-    pub(crate) fn file(&self) -> Result<Option<FileMark>, StoreError> {
-        self.files.as_ref().map(SqliteFiles::now).transpose()
-    }
-
     /// Returns the files of the database; `None` for Postgres.
     pub(crate) const fn files(&self) -> Option<&SqliteFiles> {
         self.files.as_ref()
@@ -295,9 +290,16 @@ impl Pool {
         self.files.as_ref().map_or(Ok(()), SqliteFiles::check)
     }
 
-    /// Notes if something failed because a SQLite file is damaged.
+    /// Returns what was found to be damaged in a SQLite file.
+    pub(crate) fn damage(&self) -> Option<Fault> {
+        self.files.as_ref().and_then(SqliteFiles::damage)
+    }
+
+    /// Records that a SQLite file is damaged, if something failed because of that.
     pub(crate) fn note_damage(&self, error: &StoreError) {
-        self.files.iter().for_each(|files| files.note(error));
+        self.files
+            .iter()
+            .for_each(|files| files.record_damage(error));
     }
 
     fn with_retry<T>(
@@ -321,9 +323,7 @@ impl Pool {
         let mut pooled = self.take()?;
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
-        if !is_open_on(pooled.file(), self.file()?.as_ref()) {
-            return Err(replaced());
-        }
+        pooled.ensure_current()?;
         let done = work(&mut pooled.connection).inspect_err(|error| self.note_damage(error));
         pooled.tainted = done
             .as_ref()

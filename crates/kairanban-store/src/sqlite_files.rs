@@ -4,66 +4,63 @@
 //! - The database is gone: no connection is lent until a file lies there again.
 //! - Another file lies there: connections are opened on it; a `-wal` of the file before is moved
 //!   aside.
-//! - The `-wal` was removed: what it held is saved into the database ([`DataVersion`]), then all
-//!   connections are opened again.
-//! - The `-shm` was removed: the same, and the process ends, because other programs no longer wait
-//!   for its locks.
-//! - The database was written past SQLite: if what is there is sound, all connections are opened
-//!   again; otherwise the process ends.
+//! - The `-wal` was removed: what it held is saved into the database, then all connections are
+//!   opened again.
+//! - The `-shm` was removed: what the `-wal` holds is saved into the database, then the process
+//!   ends, because other programs no longer wait for its locks.
+//! - The database was written past SQLite: if what is there is sound and ours, all connections are
+//!   opened again; otherwise the process ends.
 //! - The `-wal` was written past SQLite: nothing more is acknowledged, and the process ends.
-//! - A reading or a write met damage: the same, unless what is there turns out to be sound.
+//! - A reading or a write met damage: nothing more is acknowledged. If what is there turns out to
+//!   be sound, all connections are opened again; otherwise the process ends.
 //!
-//! [`DataVersion`]: crate::DataVersion
+//! [`FileObserver`] finds what happened, [`respond`] decides, and
+//! [`FileWatch`](crate::FileWatch) carries it out.
 
+mod finding;
 mod overwritten;
+mod response;
 pub(crate) mod soundness;
 mod wal;
+mod watched_wal;
 
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
-    time::Duration,
 };
 
 use parking_lot::Mutex;
 
-pub(crate) use self::overwritten::OverwriteWatch;
-pub(crate) use self::wal::WalPass;
-use self::wal::{WalFound, WalIndex};
-use crate::{StoreError, classified::sqlite, files, identity};
+use self::wal::{WalHeader, WalIndex};
+pub(crate) use self::{
+    finding::{FileFinding, FileObserver},
+    response::{FileChecks, Response, Unfit, WalRest, respond},
+};
+use crate::{Fault, StoreError, files, identity};
 
 /// Returns the error for a connection to a file that is not the database any more.
-pub(crate) fn replaced() -> StoreError {
+fn replaced() -> StoreError {
     StoreError::Disconnected("the database file was replaced".to_owned())
 }
 
 /// Which files a connection is open on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileMark {
+struct FileMark {
     /// The mark of the database.
-    pub(crate) database: String,
+    database: String,
     /// The mark of the `-wal`, if there is one.
-    pub(crate) wal: Option<String>,
+    wal: Option<String>,
     /// Grows when all connections have to be opened again on the same files.
     generation: u64,
 }
 
 impl FileMark {
     /// Returns whether a connection on these files is open on those that lie there `now`.
-    pub(crate) fn matches(&self, now: &Self) -> bool {
+    fn matches(&self, now: &Self) -> bool {
         self.database == now.database
             && self.generation == now.generation
             && (self.wal.is_none() || self.wal == now.wal)
-    }
-}
-
-/// Whether what a connection is open on is what lies there; Postgres has no files.
-pub(crate) fn is_open_on(opened: Option<&FileMark>, now: Option<&FileMark>) -> bool {
-    match (opened, now) {
-        (Some(opened), Some(now)) => opened.matches(now),
-        (opened, now) => opened.is_none() && now.is_none(),
     }
 }
 
@@ -90,9 +87,11 @@ struct FilesInUse {
     wal: Option<Arc<fs::File>>,
     /// What it held at the last look.
     held: Option<WalIndex>,
+    /// How its header was then.
+    header: Option<WalHeader>,
     generation: u64,
     /// What a reading found to be damaged, and the database that it read.
-    damage: Option<(FileMark, String)>,
+    damage: Option<(FileMark, Fault)>,
     /// Why no connection may be used any more.
     unusable: Option<String>,
 }
@@ -111,7 +110,7 @@ impl SqliteFiles {
     }
 
     /// Returns what lies there now.
-    pub(crate) fn now(&self) -> Result<FileMark, StoreError> {
+    fn now(&self) -> Result<FileMark, StoreError> {
         let generation = {
             let in_use = self.0.in_use.lock();
             if let Some(reason) = &in_use.unusable {
@@ -127,12 +126,12 @@ impl SqliteFiles {
     }
 
     /// Returns the mark of the `-shm`, if there is one.
-    pub(crate) fn shm_mark(&self) -> Option<String> {
+    fn shm_mark(&self) -> Option<String> {
         identity::file_mark(&self.shm()).ok()
     }
 
     /// Returns the mark of the `-shm`, and the file, to read what SQLite notes there.
-    pub(crate) fn shm_file(&self) -> Option<(String, Arc<fs::File>)> {
+    fn shm_file(&self) -> Option<(String, Arc<fs::File>)> {
         let mark = self.shm_mark()?;
         let mut in_use = self.0.in_use.lock();
         if in_use.shm.as_ref().is_none_or(|(known, _)| *known != mark) {
@@ -143,87 +142,13 @@ impl SqliteFiles {
         in_use.shm.clone()
     }
 
-    /// Begins to watch the `-wal` that `mark` says connections are open on.
-    pub(crate) fn watch_wal(&self, mark: &FileMark) {
-        let file = fs::File::open(self.wal()).ok().map(Arc::new);
-        let mut in_use = self.0.in_use.lock();
-        (in_use.wal, in_use.held) = (mark.wal.clone().and(file), None);
-    }
-
-    /// Looks whether the `-wal`, as far as it is watched, holds what SQLite wrote there, also what
-    /// it held at the last look.
-    ///
-    /// # Errors
-    /// If something else wrote it: what is committed to it then is lost.
-    pub(crate) fn check_wal(&self) -> Result<(), StoreError> {
-        let Some((wal, shm, held)) = self.watched() else {
-            return Ok(());
-        };
-        match wal::inspect(&wal, &shm, held.as_ref()) {
-            Ok(WalFound::Fits(index)) => {
-                let mut in_use = self.0.in_use.lock();
-                in_use.held = index.or(in_use.held);
-                Ok(())
-            }
-            Ok(WalFound::Overwritten) => Err(self.wal_overwritten()),
-            // What cannot be read, as on systems other than Unix, says nothing.
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Reads the next part of the `-wal`.
-    ///
-    /// # Errors
-    /// If something other than SQLite wrote to it.
-    pub(crate) fn read_wal(&self, pass: &mut WalPass) -> Result<(), StoreError> {
-        match self.watched().map(|(wal, shm, _)| pass.step(&wal, &shm)) {
-            Some(Ok(false)) => Err(self.wal_overwritten()),
-            _ => Ok(()),
-        }
-    }
-
-    fn wal_overwritten(&self) -> StoreError {
-        StoreError::Unavailable(format!(
-            "something other than SQLite wrote to {}",
-            self.wal().display()
-        ))
-    }
-
     /// Checks that what is committed now is not lost: that nothing else than SQLite wrote the
     /// `-wal`, and that no damage is known.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.check_wal()?;
-        self.damage()
-            .map_or(Ok(()), |damage| Err(StoreError::Unavailable(damage)))
-    }
-
-    /// Waits until nothing writes the `-wal` any more, as `cp` does after it has emptied it.
-    pub(crate) fn wait_for_end_of_copying(&self) {
-        const STEP: Duration = Duration::from_millis(100);
-        const STEPS_MAX: usize = 20;
-        let mut last = None;
-        for _ in 0..STEPS_MAX {
-            let now = fs::metadata(self.wal()).and_then(|wal| Ok((wal.len(), wal.modified()?)));
-            let now = now.ok();
-            if last.replace(now) == Some(now) {
-                return;
-            }
-            thread::park_timeout(STEP);
-        }
-    }
-
-    /// Returns whether SQLite finds all that counts in a `-wal` that was overwritten, when no
-    /// connection is open any more.
-    pub(crate) fn wal_has_what_counts(&self) -> bool {
-        self.watched().is_some_and(|(wal, shm, held)| {
-            wal::has_what_counts(&wal, &shm, held.as_ref()).unwrap_or(false)
+        self.damage().map_or(Ok(()), |damage| {
+            Err(StoreError::Unavailable(damage.to_string()))
         })
-    }
-
-    fn watched(&self) -> Option<(Arc<fs::File>, Arc<fs::File>, Option<WalIndex>)> {
-        let in_use = self.0.in_use.lock();
-        let (wal, shm) = (in_use.wal.as_ref()?, in_use.shm.as_ref()?);
-        Some((Arc::clone(wal), Arc::clone(&shm.1), in_use.held))
     }
 
     fn shm(&self) -> PathBuf {
@@ -261,7 +186,7 @@ impl SqliteFiles {
                         self.0.path.display()
                     )));
                 }
-                self.leave_wal_behind(mark, &before);
+                self.set_old_wal_aside(mark, &before);
             }
             Some(mark) if connections > 0 && !mark.matches(&before) => {
                 return Err(StoreError::Unavailable(format!(
@@ -290,7 +215,7 @@ impl SqliteFiles {
 
     /// Moves the `-wal` of the database that lay there before out of the way: SQLite would take it
     /// for that of the one that lies there now.
-    fn leave_wal_behind(&self, used: &FileMark, now: &FileMark) {
+    fn set_old_wal_aside(&self, used: &FileMark, now: &FileMark) {
         if used.wal.is_some() && used.wal == now.wal {
             self.set_wal_aside();
         }
@@ -310,7 +235,7 @@ impl SqliteFiles {
     }
 
     /// Lets connections be opened on another `-wal`: what the one before held was saved.
-    pub(crate) fn let_wal_go(&self) {
+    pub(crate) fn release_wal(&self) {
         self.0.in_use.lock().mark = None;
     }
 
@@ -321,30 +246,19 @@ impl SqliteFiles {
         in_use.mark = None;
     }
 
-    /// Notes if something failed because the database is damaged.
-    pub(crate) fn note(&self, error: &StoreError) {
-        let StoreError::Fault(fault) = error else {
-            return;
-        };
-        if !sqlite::is_damage(&fault.text) {
-            return;
-        }
-        if let Ok(now) = self.now() {
-            self.0.in_use.lock().damage = Some((now, fault.text.clone()));
+    /// Records that the database is damaged, if something failed because of that.
+    pub(crate) fn record_damage(&self, error: &StoreError) {
+        if let (Some(fault), Ok(now)) = (error.damage(), self.now()) {
+            self.0.in_use.lock().damage = Some((now, fault.clone()));
         }
     }
 
     /// Returns what was found to be damaged in the database that lies there now.
-    pub(crate) fn damage(&self) -> Option<String> {
-        let (mark, text) = self.0.in_use.lock().damage.clone()?;
+    pub(crate) fn damage(&self) -> Option<Fault> {
+        let (mark, fault) = self.0.in_use.lock().damage.clone()?;
         let now = self.now().ok()?;
         let is_same = (&mark.database, mark.generation) == (&now.database, now.generation);
-        is_same.then(|| {
-            format!(
-                "the database is damaged ({text}): stop the server, and repair the file or \
-                 restore a backup"
-            )
-        })
+        is_same.then_some(fault)
     }
 
     /// Makes every later connection fail.
@@ -368,11 +282,30 @@ pub(crate) enum WalFate {
     Aside,
 }
 
-/// A connection to a file that is open.
+/// What a connection was opened on.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     files: SqliteFiles,
-    pub(crate) mark: FileMark,
+    mark: FileMark,
+}
+
+impl OpenFile {
+    /// Begins to watch the files, after the connection has read from them.
+    pub(crate) fn observe(&self) -> FileObserver {
+        FileObserver::begin(&self.files, &self.mark)
+    }
+
+    /// Checks that the connection is open on the files that are at the path now.
+    ///
+    /// # Errors
+    /// [`StoreError::Disconnected`] if it is not, or if no file can be used.
+    pub(crate) fn ensure_current(&self) -> Result<(), StoreError> {
+        if self.mark.matches(&self.files.now()?) {
+            Ok(())
+        } else {
+            Err(replaced())
+        }
+    }
 }
 
 impl Drop for OpenFile {

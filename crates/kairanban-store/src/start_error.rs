@@ -3,9 +3,7 @@
 use diesel::{ConnectionError, result::Error as DieselError};
 use thiserror::Error;
 
-use crate::{
-    DatabaseAddress, Fault, StoreError, Timeouts, classified::sqlite, connection::AnyConnection,
-};
+use crate::{DatabaseAddress, Fault, FaultKind, StoreError, Timeouts, connection::AnyConnection};
 
 /// Why the database cannot be used.
 #[derive(Clone, Debug, Error)]
@@ -166,14 +164,12 @@ impl From<StoreError> for StartError {
             {
                 Self::locked(text)
             }
-            // That of a reading is no fault any more.
-            StoreError::Fault(Fault { text, .. }) | StoreError::Unavailable(text)
-                if sqlite::is_damage(&text) =>
-            {
-                Self::Final(format!(
-                    "it is not a SQLite database, or it is damaged ({text}): {ANOTHER_FILE}"
-                ))
-            }
+            StoreError::Fault(Fault {
+                kind: FaultKind::Damaged,
+                text,
+            }) => Self::Final(format!(
+                "it is not a SQLite database, or it is damaged ({text}): {ANOTHER_FILE}"
+            )),
             StoreError::Unavailable(text) | StoreError::Disconnected(text) => not_yet(text),
             other => Self::Final(other.to_string()),
         }

@@ -1,6 +1,7 @@
 //! Reads from the database through the pool, and deletes what has expired.
 
 mod data_version;
+mod file_watch;
 mod log;
 mod titled_boards;
 mod tokens;
@@ -18,7 +19,7 @@ use kairanban_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::data_version::{DataVersion, FileWatchError};
+pub use self::file_watch::{FileWatch, FileWatchError};
 use crate::{
     AuditBounds, BoardHead, DatabaseAddress, LogPage, Page, PoolConnections, PoolWait, RowPage,
     SearchedTopics, StoreConfig, StoreError, TicketTimes, audit, browser_sessions, change_log,
@@ -370,11 +371,15 @@ fn settle(
     address: &DatabaseAddress,
     known: Option<&LogPosition>,
 ) -> Result<(LogPosition, Verdict), StoreError> {
-    if address.path().is_some()
-        && let Some(settled) =
-            pool.with(|connection| history::settled(connection, address, known))?
-    {
-        return Ok(settled);
-    }
-    pool.with_write_lock(|connection| history::settle(connection, address, known))
+    let settled = if address.path().is_some() {
+        pool.with(|connection| history::settled(connection, address, known))
+    } else {
+        Ok(None)
+    };
+    let settled = settled.and_then(|settled| match settled {
+        Some(settled) => Ok(settled),
+        None => pool.with_write_lock(|connection| history::settle(connection, address, known)),
+    });
+    // That a reading met damage decides whether a start waits.
+    settled.map_err(|error| pool.damage().map_or(error, StoreError::Fault))
 }

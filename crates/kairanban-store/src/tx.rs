@@ -48,7 +48,6 @@ use crate::{
     pool::{ConnectionLender, DedicatedConnection, DedicatedLender, LentConnection, Pool},
     rows::StoredLogRow,
     sql::Fixed,
-    sqlite_files::{FileMark, is_open_on, replaced},
 };
 
 /// An open write transaction. It holds the write lock of a SQLite file, and a connection.
@@ -60,8 +59,6 @@ pub(crate) struct WriteTx<'p, L: ConnectionLender> {
     lender: L,
     /// `None` once the transaction has ended.
     lent: Option<L::Lent>,
-    /// The SQLite file that is written.
-    file: Option<FileMark>,
     _write_lock: Option<FairMutexGuard<'p, ()>>,
 }
 
@@ -84,7 +81,7 @@ impl<'p> WriteTx<'p, &'p Pool> {
             Ok(done)
         });
         if let Err(StoreError::Fault(fault)) = &done {
-            pool.note(fault);
+            pool.record_schema_fault(fault);
         }
         done
     }
@@ -133,8 +130,8 @@ impl LentConnection for Borrowed<'_> {
         self.0
     }
 
-    fn file(&self) -> Option<&FileMark> {
-        None
+    fn ensure_current(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn set_tainted(&mut self, _: bool) {}
@@ -160,19 +157,17 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             let mut lent = lender.lend()?;
             // Until it is proven good: after a panic it must not be used again.
             lent.set_tainted(true);
-            let file = file_of(pool)?;
-            // One that is open on a file that was moved away is as good as dead.
-            if !is_open_on(lent.file(), file.as_ref()) {
-                continue;
-            }
             let prelude = pool.map_or("", Pool::write_prelude);
-            match lent.connection().begin_write(prelude, wait_limits) {
+            // One that is open on a file that was moved away is as good as dead.
+            let begun = lent
+                .ensure_current()
+                .and_then(|()| lent.connection().begin_write(prelude, wait_limits));
+            match begun {
                 Ok(()) => {
                     return Ok(Self {
                         pool,
                         lender,
                         lent: Some(lent),
-                        file,
                         _write_lock: write_lock,
                     });
                 }
@@ -222,12 +217,11 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
     /// # Errors
     /// Of class [`Unavailable`](StoreError::Unavailable) if it is unknown whether it was committed.
     pub(crate) fn commit(mut self) -> Result<(), StoreError> {
-        let (pool, file) = (self.pool, self.file.take());
+        let pool = self.pool;
+        let current = self.lent.as_ref().ok_or_else(ended)?.ensure_current();
         self.run(|connection| {
             // What is committed to a file that was moved away is lost.
-            if !is_open_on(file.as_ref(), file_of(pool)?.as_ref()) {
-                return Err(replaced().without_retry());
-            }
+            current.map_err(StoreError::without_retry)?;
             connection.end_write()?;
             // Committing may copy what is there into the database.
             check_files(pool)
@@ -283,11 +277,6 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
         self.lender.take_back(lent);
         error
     }
-}
-
-/// The SQLite file that lies where the pool's database should, if it is one.
-fn file_of(pool: Option<&Pool>) -> Result<Option<FileMark>, StoreError> {
-    pool.map_or(Ok(None), Pool::file)
 }
 
 /// Checks that what is committed to a SQLite file now is not lost.

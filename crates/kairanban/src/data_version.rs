@@ -4,7 +4,7 @@
 
 use std::{io, thread, time::Duration};
 
-use kairanban_store::{DataVersion, FileWatchError, Store};
+use kairanban_store::{FileWatch, FileWatchError, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{failpoint, follower::Wake, metrics::WakeSource, supervise::Supervisor};
@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// If the system cannot start a thread.
 pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()> {
-    if matches!(store.data_version(), Ok(None)) {
+    if matches!(store.watch_file(), Ok(None)) {
         return Ok(());
     }
     let stop = supervisor.stop().clone();
@@ -26,25 +26,27 @@ pub fn start(store: Store, wake: Wake, supervisor: &Supervisor) -> io::Result<()
 }
 
 fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &CancellationToken) {
-    let (mut connection, mut last, mut known_bad) = (None, None, false);
+    let (mut connection, mut last, mut outage) = (None, None, Outage::default());
     while !stop.is_cancelled() {
         if connection.is_none() {
-            match store.data_version() {
-                Ok(opened) => (connection, known_bad) = (opened, false),
-                // Once for each time that it goes away, not for each try.
-                Err(error) if !known_bad => {
-                    known_bad = true;
-                    tracing::warn!(%error, "cannot watch the database file; polling goes on");
-                }
-                Err(_) => {}
+            match store.watch_file() {
+                Ok(opened) => connection = opened,
+                Err(error) => outage.log(&error),
             }
         }
         failpoint::pass("data-version");
-        match connection.as_mut().map(DataVersion::read) {
-            Some(Ok(now)) if last.replace(now) != Some(now) => {
+        match connection.as_mut().map(FileWatch::read) {
+            Some(Ok(now)) => {
+                outage.end();
+                if last.replace(now) != Some(now) {
+                    wake.wake(WakeSource::DataVersion);
+                }
+            }
+            Some(Err(FileWatchError::Again(error))) => {
+                outage.log(&error);
                 wake.wake(WakeSource::DataVersion);
             }
-            Some(Err(FileWatchError::Again(_))) => wake.wake(WakeSource::DataVersion),
+            Some(Err(FileWatchError::Reopened(_))) => wake.wake(WakeSource::DataVersion),
             Some(Err(FileWatchError::Reopen(_))) => {
                 // Another file may have this name now.
                 connection = None;
@@ -56,12 +58,32 @@ fn watch(store: &Store, wake: &Wake, supervisor: &Supervisor, stop: &Cancellatio
                     thread::park_timeout(INTERVAL);
                 }
             }
-            _ => {}
+            None => {}
         }
         thread::park_timeout(INTERVAL);
     }
-    let last_look = connection.as_mut().map(DataVersion::read_last);
+    let last_look = connection.as_mut().map(FileWatch::read_last);
     if let Some(Err(FileWatchError::Unusable(reason))) = last_look {
         supervisor.end_process(NAME, &reason);
+    }
+}
+
+/// What keeps the file from being watched: logged once for each cause, not for each try.
+#[derive(Default)]
+struct Outage(Option<String>);
+
+impl Outage {
+    fn log(&mut self, error: &StoreError) {
+        let cause = error.to_string();
+        if self.0.as_ref() != Some(&cause) {
+            tracing::warn!(cause, "cannot watch the database file; polling goes on");
+            self.0 = Some(cause);
+        }
+    }
+
+    fn end(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!("the database file is watched again");
+        }
     }
 }

@@ -18,24 +18,10 @@ use super::{
 };
 use crate::{
     StoreError,
-    error::{FULL_SQLITE, FaultKind, READ_ONLY_SQLITE, Refusal},
+    error::{FULL_SQLITE, FaultKind, READ_ONLY_SQLITE, Refusal, is_damage_of_sqlite},
     needs::{self, foreign_triggers_in_file_sql},
     sql::{Number, REVISION_MAX},
 };
-
-/// How SQLite says that the pages of a file do not fit together.
-pub(crate) const MALFORMED: &str = "database disk image is malformed";
-
-/// How SQLite says that a file has another format.
-const NO_DATABASE: &str = "file is not a database";
-
-/// Returns whether SQLite says by this text that a file is damaged, or no database.
-pub(crate) fn is_damage(text: &str) -> bool {
-    // The last one begins what it says of a schema.
-    [MALFORMED, NO_DATABASE, "malformed database"]
-        .iter()
-        .any(|words| text.contains(words))
-}
 
 /// Runs a statement. Returns how many rows it touched.
 pub(crate) fn modify(
@@ -174,10 +160,9 @@ pub(crate) fn meaning(error: DieselError) -> StoreError {
         | "interrupted" => FaultKind::Busy,
         READ_ONLY_SQLITE => FaultKind::ReadOnly,
         FULL_SQLITE => FaultKind::Full,
+        text if is_damage_of_sqlite(text) => FaultKind::Damaged,
         "disk I/O error"
-        | MALFORMED
         | "unable to open database file"
-        | NO_DATABASE
         | "out of memory"
         | "large file support is disabled"
         | "bad parameter or other API misuse"
@@ -200,7 +185,6 @@ fn is_incomplete(text: &str) -> bool {
         "table ",
         "near \"",
         "unrecognized token",
-        "malformed database schema",
         "error in ",
         "not authorized",
     ];

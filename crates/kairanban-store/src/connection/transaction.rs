@@ -142,7 +142,7 @@ impl AnyConnection {
         match self {
             Self::Postgres(connection) => {
                 let stamped = connection.batch_execute(STAMP).map_err(StoreError::from);
-                stamped.map_err(StoreError::in_turn)
+                stamped.map_err(StoreError::into_queue_wait)
             }
             Self::Sqlite(_) => Ok(()),
         }
@@ -153,7 +153,7 @@ impl AnyConnection {
     pub(crate) fn stamp_checked(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Postgres(connection) => {
-                classified::postgres::run(connection, STAMP).map_err(StoreError::in_turn)
+                classified::postgres::run(connection, STAMP).map_err(StoreError::into_queue_wait)
             }
             Self::Sqlite(_) => Ok(()),
         }
@@ -177,7 +177,9 @@ impl AnyConnection {
             Self::Sqlite(_) => match classified::sqlite::meaning(error) {
                 // A commit that could not be synced may be in the file all the same, and be found
                 // there after a crash.
-                StoreError::Fault(fault) if fault.kind == FaultKind::Other => {
+                StoreError::Fault(fault)
+                    if matches!(fault.kind, FaultKind::Other | FaultKind::Damaged) =>
+                {
                     StoreError::Unavailable(fault.text)
                 }
                 meaning => meaning,

@@ -2,7 +2,7 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use super::{FaultKind, READ_ONLY_SQLITE, Refusal, StoreError};
+use super::{FaultKind, READ_ONLY_SQLITE, Refusal, StoreError, is_damage_of_sqlite};
 
 /// How Postgres says that a lock did not come in time; in another language, that is a fault of no
 /// kind.
@@ -24,6 +24,9 @@ impl From<DieselError> for StoreError {
                 Kind::ReadOnlyTransaction => Self::fault(FaultKind::ReadOnly, text),
                 // diesel has no kind for those of SQLite.
                 Kind::Unknown if text == READ_ONLY_SQLITE => Self::fault(FaultKind::ReadOnly, text),
+                Kind::Unknown if is_damage_of_sqlite(&text) => {
+                    Self::fault(FaultKind::Damaged, text)
+                }
                 // diesel drops the SQLSTATE of Postgres. What runs by `AnyConnection::modify` is
                 // classified by it, in `classified::postgres::of_sqlstate`. Only what does not is
                 // known by its English text; in another language it is a fault of no kind.

@@ -95,7 +95,7 @@ fn commit_alone(
     fault: &mut Option<StoreError>,
 ) -> Result<(Option<Committed>, WriteAnswer), StoreError> {
     let error = match commit_one(dedicated, write, patience, bounds) {
-        Err(error) if error.is_doubtful() => error,
+        Err(error) if error.needs_check() => error,
         done => return done,
     };
     if let Err(found) = check_within(dedicated, bounds.wait_limits(patience)) {

@@ -3,20 +3,18 @@
 use std::ops::DerefMut;
 
 use super::{Held, Pool, TrackedConnection};
-use crate::{
-    StoreError,
-    connection::AnyConnection,
-    error::FaultKind,
-    sqlite_files::{FileMark, is_open_on},
-};
+use crate::{StoreError, connection::AnyConnection, error::FaultKind};
 
 /// A connection on loan.
 pub(crate) trait LentConnection {
     /// Returns the connection that is lent, to run statements on.
     fn connection(&mut self) -> &mut AnyConnection;
 
-    /// Returns which SQLite file it was opened on.
-    fn file(&self) -> Option<&FileMark>;
+    /// Checks that it is open on the files that are at the path now.
+    ///
+    /// # Errors
+    /// As [`TrackedConnection::ensure_current`].
+    fn ensure_current(&self) -> Result<(), StoreError>;
 
     /// Notes whether it must not be used again.
     fn set_tainted(&mut self, is_tainted: bool);
@@ -27,8 +25,8 @@ impl<P: DerefMut<Target = TrackedConnection>> LentConnection for P {
         &mut self.connection
     }
 
-    fn file(&self) -> Option<&FileMark> {
-        self.file.as_ref().map(|file| &file.mark)
+    fn ensure_current(&self) -> Result<(), StoreError> {
+        TrackedConnection::ensure_current(self)
     }
 
     fn set_tainted(&mut self, is_tainted: bool) {
@@ -102,11 +100,10 @@ impl DedicatedConnection {
 
     /// Checks that the connection may write, by one short statement and without a transaction.
     pub(crate) fn check_writable(&mut self) -> Result<(), StoreError> {
-        let file = self.pool.file()?;
         let mut pooled = self
             .idle
             .take()
-            .filter(|idle| is_open_on(idle.file(), file.as_ref()))
+            .filter(|idle| idle.ensure_current().is_ok())
             .map_or_else(|| self.pool.manager.open().map(Box::new), Ok)?;
         if !pooled.connection.is_writable()? {
             return Err(StoreError::fault(

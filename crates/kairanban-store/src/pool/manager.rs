@@ -37,6 +37,16 @@ pub(crate) struct TrackedConnection {
     pub(super) activity: Activity,
 }
 
+impl TrackedConnection {
+    /// Checks that it is open on the files that are at the path now; Postgres has no files.
+    ///
+    /// # Errors
+    /// [`StoreError::Disconnected`] if it is not, or if no file can be used.
+    pub(crate) fn ensure_current(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), OpenFile::ensure_current)
+    }
+}
+
 /// A connection of the pool, in use.
 pub(crate) struct Held {
     pooled: r2d2::PooledConnection<Manager>,

@@ -1,14 +1,14 @@
 //! Whether the pages of a SQLite file fit together.
 
-use std::path::Path;
+use std::{fs, io::Read as _, path::Path};
 
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types::Text};
 
 use crate::{
     DatabaseAddress, StoreError, Timeouts,
-    classified::sqlite::{MALFORMED, meaning},
+    classified::sqlite::meaning,
     connection::AnyConnection,
-    error::FaultKind,
+    error::{FaultKind, MALFORMED_SQLITE},
     files,
     sql::Number,
 };
@@ -51,11 +51,19 @@ pub(crate) fn check_all(connection: &mut AnyConnection) -> Result<(), StoreError
     refuse_findings(connection, "integrity_check")
 }
 
+/// Returns whether a file is in WAL mode. As long as connections are open, SQLite sets no other
+/// mode. By SQLite's file format two bytes of its header say so.
+pub(crate) fn is_in_wal_mode(path: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && header[18..] == [2, 2]
+}
+
 /// Checks a file as it is without its `-wal`.
 pub(crate) fn check_without_wal(path: &Path, timeouts: Timeouts) -> Result<(), StoreError> {
     // SQLite takes an empty one for sound.
     if files::is_empty(path) {
-        return Err(StoreError::Internal("it is empty".to_owned()));
+        return Err(StoreError::fault(FaultKind::Damaged, "it is empty"));
     }
     let path = path.to_string_lossy();
     let path = path.replace('%', "%25").replace('?', "%3f");
@@ -75,8 +83,8 @@ fn refuse_findings(connection: &mut AnyConnection, pragma: &str) -> Result<(), S
     match lines.find(|line| !is_harmless(line)) {
         None => Ok(()),
         Some(line) => Err(StoreError::fault(
-            FaultKind::Other,
-            format!("{MALFORMED}: {line}"),
+            FaultKind::Damaged,
+            format!("{MALFORMED_SQLITE}: {line}"),
         )),
     }
 }

@@ -103,6 +103,29 @@ impl WalIndex {
     }
 }
 
+/// The header of a `-wal`, as SQLite wrote it: where the checksums of the frames begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WalHeader {
+    salt: [u8; 8],
+    sum: [u32; 2],
+}
+
+impl WalHeader {
+    /// Reads the header; `None` if it is not that of the index.
+    pub(super) fn read(wal: &fs::File, index: &WalIndex) -> io::Result<Option<Self>> {
+        let mut header = [0; HEADER];
+        read_at(wal, &mut header, 0)?;
+        Ok(index.sum_of_header(&header).map(|sum| Self {
+            salt: index.salt,
+            sum,
+        }))
+    }
+
+    pub(super) fn is_of(&self, index: &WalIndex) -> bool {
+        self.salt == index.salt
+    }
+}
+
 /// What a look at the `-wal` finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WalFound {
@@ -212,7 +235,7 @@ impl WalPass {
 /// Returns whether SQLite would find all that counts in the `-wal`: at least what it began to copy,
 /// or what was there at an `earlier` look. Reading an older one into the database would mix two
 /// states of it.
-pub(crate) fn has_what_counts(
+pub(crate) fn has_all_committed_frames(
     wal: &fs::File,
     shm: &fs::File,
     earlier: Option<&WalIndex>,
@@ -220,27 +243,44 @@ pub(crate) fn has_what_counts(
     let mut copied = [0; 4];
     read_at(shm, &mut copied, super::overwritten::TO_COPY)?;
     if let Some(index) = WalIndex::read(shm)? {
-        let whole = whole_frames(wal, &index)?;
+        let whole = whole_frames(wal, &index, WalHeader::read(wal, &index)?)?;
         if whole > 0 && whole >= u32::from_ne_bytes(copied) {
             return Ok(true);
         }
     }
     // The -shm may be what was overwritten.
     earlier.map_or(Ok(false), |earlier| {
-        Ok(earlier.frames > 0 && whole_frames(wal, earlier)? >= earlier.frames)
+        let whole = whole_frames(wal, earlier, WalHeader::read(wal, earlier)?)?;
+        Ok(earlier.frames > 0 && whole >= earlier.frames)
     })
+}
+
+/// Returns whether all frames that count are in the `-wal` as SQLite wrote them, whatever stands in
+/// place of the `header`. SQLite copies them by the `-shm` alone, as long as a connection is open.
+pub(crate) fn has_all_but_the_header(
+    wal: &fs::File,
+    shm: &fs::File,
+    earlier: Option<&WalIndex>,
+    header: WalHeader,
+) -> io::Result<bool> {
+    let Some(index) = WalIndex::read(shm)?.filter(|index| header.is_of(index)) else {
+        return Ok(false);
+    };
+    // The -shm may be what was overwritten.
+    let is_set_back =
+        earlier.is_some_and(|earlier| earlier.salt == index.salt && earlier.frames > index.frames);
+    let is_any = index.frames > 0 && !is_set_back;
+    Ok(is_any && whole_frames(wal, &index, Some(header))? >= index.frames)
 }
 
 /// Counts the frames from the first on that have the right salt and checksum, up to the last that
 /// ends a transaction.
-fn whole_frames(wal: &fs::File, index: &WalIndex) -> io::Result<u32> {
-    let mut file = io::BufReader::new(wal);
-    file.rewind()?;
-    let mut header = [0; HEADER];
-    file.read_exact(&mut header)?;
-    let Some(mut sum) = index.sum_of_header(&header) else {
+fn whole_frames(wal: &fs::File, index: &WalIndex, header: Option<WalHeader>) -> io::Result<u32> {
+    let Some(WalHeader { mut sum, .. }) = header else {
         return Ok(0);
     };
+    let mut file = io::BufReader::new(wal);
+    file.seek(io::SeekFrom::Start(HEADER as u64))?;
     let (mut frame, mut whole) = (vec![0; FRAME_HEADER + index.page_size], 0);
     for number in 1.. {
         if file.read_exact(&mut frame).is_err() {

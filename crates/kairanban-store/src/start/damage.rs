@@ -32,7 +32,7 @@ impl Damage {
         }
     }
 
-    /// What the owner has to repair, as the text says.
+    /// Creates a damage that only the owner can repair; `what` says how.
     fn by_hand(what: String) -> Self {
         Self {
             what,

@@ -138,7 +138,7 @@ fn a_session_with_recursive_triggers_counts_the_same() {
 #[test]
 fn data_version_moves_for_another_connection() {
     let place = Place::new(DatabaseKind::Sqlite);
-    let mut watch = place.store.data_version().expect("a file").expect("SQLite");
+    let mut watch = place.store.watch_file().expect("a file").expect("SQLite");
     let before = watch.read().expect("a number");
     assert_eq!(watch.read().expect("a number"), before);
     place

@@ -35,7 +35,7 @@ fn server() -> Database {
     )
 }
 
-fn migrate(database: &Database) {
+pub(crate) fn migrate(database: &Database) {
     let (code, said) = Logged::ended(&["migrate"], &[("DATABASE_URL", &database.url())]);
     assert_eq!(code, Some(0), "{said}");
 }

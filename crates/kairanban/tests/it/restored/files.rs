@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{NOTICED_MAX, STREAM, beside, comments, epoch_of, next, within};
-use crate::node::{Database, Node};
+use crate::{
+    node::{Database, Node},
+    start::migrate,
+};
 
 fn post(node: &Node, comment: &str) -> u16 {
     node.send("POST", "/", "text/plain", comment).status
@@ -152,6 +155,62 @@ fn a_sound_backup_copied_over_the_file_begins_an_epoch() {
     assert!(list.contains("kept") && !list.contains("lost"), "{list}");
     post_soon(&node, "after");
     assert_eq!(comments(&node), ["kept", "after"]);
+}
+
+fn make_of_another_program(database: &Database) {
+    database.sql("PRAGMA journal_mode = WAL; CREATE TABLE users (name TEXT);");
+}
+
+/// It has a header, and no table.
+fn make_empty(database: &Database) {
+    database.sql("PRAGMA user_version = 1;");
+}
+
+/// No server has used it yet.
+fn make_without_epoch(database: &Database) {
+    migrate(database);
+}
+
+fn make_of_an_older_version(database: &Database) {
+    const SESSIONS: &str = include_str!(
+        "../../../../../migrations/sqlite/2026-11-27-000010_browser_sessions/down.sql"
+    );
+    let mut node = Node::start(database.twin());
+    node.post("kept");
+    node.terminate();
+    node.end(Duration::from_secs(15));
+    database.sql(SESSIONS);
+    database.sql("DELETE FROM __diesel_schema_migrations WHERE version >= '20261127000010';");
+}
+
+/// The next start can use each of them.
+#[test]
+fn a_sound_database_that_a_running_server_cannot_use_ends_it() {
+    let makes: [(fn(&Database), &str); 4] = [
+        (make_of_another_program, "no such table: identity"),
+        (make_empty, "no such table: identity"),
+        (make_without_epoch, "it has no epoch"),
+        (
+            make_of_an_older_version,
+            "it lacks 2026-11-27-000010_browser_sessions",
+        ),
+    ];
+    for (make, said) in makes {
+        let other = Database::sqlite();
+        make(&other);
+        let mut node = logging();
+        node.post("lost");
+        let old = epoch_of(&node);
+        node.database.sql("PRAGMA wal_checkpoint(TRUNCATE);");
+        after_a_look();
+        fs::copy(other.file(), node.database.file()).expect("copied");
+        ends(&mut node, said);
+        node.restart();
+        node.post("after");
+        assert!(!comments(&node).contains(&"lost".to_owned()), "{said}");
+        assert_ne!(epoch_of(&node), old, "{said}");
+        assert_eq!(node.database.sql("PRAGMA integrity_check;"), "ok");
+    }
 }
 
 /// Only the time of the file changes.

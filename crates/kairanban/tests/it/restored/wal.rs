@@ -132,11 +132,19 @@ fn change(node: &Node, place: impl FnOnce(u64) -> u64) {
     file.write_all(&[0xa5; 8]).expect("written");
 }
 
+/// A connection that is still open reads what is behind it.
 #[test]
-fn a_header_that_is_changed_ends_the_server() {
+fn a_header_that_is_changed_ends_the_server_and_nothing_is_lost() {
+    let all: Vec<_> = ["first", "second"]
+        .into_iter()
+        .flat_map(|text| (0..8).map(move |n| format!("{text} {n}")))
+        .collect();
     for at in [0, 8, 24] {
-        survivors(no_copy, |node, _| change(node, |_| at));
+        let shown = survivors(no_copy, |node, _| change(node, |_| at));
+        assert_eq!(shown[..all.len().min(shown.len())], all, "at {at}");
     }
+    let shown = survivors(no_copy, |node, _| write_over(&wal(node), &[0; 32]));
+    assert_eq!(shown[..all.len().min(shown.len())], all);
 }
 
 #[test]
