@@ -20,6 +20,7 @@ impl From<StoreError> for ApiError {
             StoreError::KeyReused => Self::KeyReused(sentence),
             StoreError::TopicGone(_) => Self::TopicGone(sentence),
             StoreError::Changed(_) => Self::Changed,
+            StoreError::ConditionFailed => Self::Untagged,
             StoreError::TooManyTickets { wait } => {
                 Self::too_many("tickets of one token", "limits.tickets_per_token_max", wait)
             }
