@@ -59,6 +59,22 @@ pub fn start_list(
     Ok((response, is_known))
 }
 
+/// Starts the answer to a client that reads what is made of a list, and has this tag. Returns
+/// whether the client has it: then this is a 304, and has no body.
+///
+/// # Errors
+/// As [`has_tag`].
+pub fn start_tagged(
+    request: &HttpRequest,
+    view: &BoardView,
+    tag: &str,
+) -> Result<(HttpResponseBuilder, bool), ApiError> {
+    let is_known = has_tag(request, tag)?;
+    let mut response = answer(status(is_known), view);
+    response.insert_header((header::ETAG, tag));
+    Ok((response, is_known))
+}
+
 /// Starts the answer to a write of a topic, with the tag that the topic has now.
 pub fn answer_written(status: StatusCode, state: &AppState, topic: &Topic) -> HttpResponseBuilder {
     let mut response = HttpResponseBuilder::new(status);
