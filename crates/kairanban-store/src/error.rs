@@ -57,6 +57,10 @@ pub enum StoreError {
     /// server, which says what helps.
     #[error("topic {} was changed meanwhile", .0.0)]
     Changed(TopicId),
+    /// The conditions of the request do not hold. The write was rolled back; nothing else is wrong
+    /// with it. A client is sent a sentence of the server, which says what helps.
+    #[error("the conditions of this request do not hold")]
+    ConditionFailed,
     /// Posting on the board requires a token that allows it. A client is sent a sentence of the
     /// server, which says how to send one.
     #[error("posting on this board requires a token that allows it")]
@@ -277,7 +281,9 @@ impl StoreError {
     }
 
     /// Returns the error for a caller who may not do something on a board.
-    pub(crate) fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
+    /// Returns the error of a caller who may not do something on a board.
+    #[must_use]
+    pub fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
         match why {
             NotPermitted::Hidden => Self::NoSuchBoard(board.clone()),
             NotPermitted::TokenRequired => Self::PostingRequiresToken { shown: false },

@@ -308,7 +308,16 @@ fn alone(
 
 fn run(connection: &mut AnyConnection, write: &Write) -> Result<WriteEffect, StoreError> {
     match write {
-        Write::Administer { actor, command } => command.run(connection, actor),
+        Write::Administer {
+            actor,
+            command,
+            is_admitted,
+        } => {
+            let effect = command.run(connection, actor)?;
+            is_admitted
+                .then_some(effect)
+                .ok_or(StoreError::ConditionFailed)
+        }
         Write::CreateTopic(creation) => {
             repository::create_one(connection, creation).map(WriteEffect::from)
         }

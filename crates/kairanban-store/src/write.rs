@@ -20,6 +20,9 @@ pub enum Write {
         actor: Actor,
         /// The command to run.
         command: AdminCommand,
+        /// Whether the conditions of the request hold. If they do not, the command is run and
+        /// rolled back: whatever else is wrong with it is the answer.
+        is_admitted: bool,
     },
 }
 

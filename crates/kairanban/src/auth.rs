@@ -1,10 +1,11 @@
 //! Authenticates callers, and checks what they may do.
 //!
 //! Every read of a board takes a [`Caller`]; every administrative command takes the proof of an
-//! administrator, which only this file can make. So a handler that does not check does not
+//! administrator, which only [`Caller`] can make. So a handler that does not check does not
 //! compile, and one that checks another board changes that one.
 
 mod active_tokens;
+mod administrator;
 pub mod finder;
 mod sessions;
 
@@ -25,6 +26,7 @@ use crate::blocking::query;
 
 pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
+pub use administrator::{Administrator, BoardAdministrator};
 pub use finder::{Credential, TokenFinder};
 pub use sessions::SessionBounds;
 
@@ -125,7 +127,7 @@ impl Caller {
     /// If the caller has no valid token, or one that does not allow it.
     pub fn administrator(&self) -> Result<Administrator, Denied> {
         let token = self.holder_of(Scope::Admin, None)?;
-        Ok(Administrator(actor(token)))
+        Ok(Administrator::new(actor(token)))
     }
 
     /// Checks that the caller may administer `board`.
@@ -134,10 +136,15 @@ impl Caller {
     /// If the caller has no valid token, or one that does not allow it.
     pub fn board_administrator(&self, board: BoardName) -> Result<BoardAdministrator, Denied> {
         let token = self.holder_of(Scope::Admin, Some(&board))?;
-        Ok(BoardAdministrator {
-            board,
-            actor: actor(token),
-        })
+        Ok(BoardAdministrator::new(actor(token), board))
+    }
+
+    /// Checks that the caller may have tickets for `board`.
+    ///
+    /// # Errors
+    /// If the caller has no valid token, or one that does not allow reading the board.
+    pub fn ensure_may_have_ticket(&self, board: &BoardName) -> Result<(), Denied> {
+        self.holder_of(Scope::Read, Some(board)).map(drop)
     }
 
     /// Returns whether another stream was opened with the same ticket later.
@@ -208,39 +215,6 @@ impl Caller {
         } else {
             Err(Denied::Forbidden)
         }
-    }
-}
-
-/// Proof that the client showed a token that allows administering all boards.
-#[derive(Debug)]
-pub struct Administrator(Actor);
-
-impl Administrator {
-    /// Returns the actor, as the audit names it.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        self.0.clone()
-    }
-}
-
-/// Proof that the client showed a token that allows administering this board.
-#[derive(Debug)]
-pub struct BoardAdministrator {
-    board: BoardName,
-    actor: Actor,
-}
-
-impl BoardAdministrator {
-    /// Returns the board that is administered.
-    #[must_use]
-    pub const fn board(&self) -> &BoardName {
-        &self.board
-    }
-
-    /// Returns the actor, as the audit names it.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        self.actor.clone()
     }
 }
 

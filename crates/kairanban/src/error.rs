@@ -58,6 +58,12 @@ pub enum ApiError {
          topic with Accept-Encoding: identity, and send the tag that comes with it"
     )]
     WeakTag,
+    /// A condition does not hold for what is there and has no tag.
+    #[error(
+        "what is at this address has no ETag: of If-Match only * holds for it, and of If-None-Match * \
+         does not; send the request without the condition"
+    )]
+    Untagged,
     /// It conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
@@ -249,6 +255,7 @@ impl ApiError {
             Self::Closed(_) => "closed",
             Self::Changed => "changed",
             Self::WeakTag => "weak_tag",
+            Self::Untagged => "untagged",
             Self::Conflict(_) => "conflict",
             Self::CrossSite => "cross_site",
             Self::TooMany { .. } | Self::TooManyConnections => "too_many",
@@ -319,7 +326,7 @@ impl ResponseError for ApiError {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Changed | Self::WeakTag => StatusCode::PRECONDITION_FAILED,
+            Self::Changed | Self::WeakTag | Self::Untagged => StatusCode::PRECONDITION_FAILED,
             Self::CrossSite | Self::Forbidden | Self::Closed(_) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,

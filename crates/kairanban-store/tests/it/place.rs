@@ -278,6 +278,7 @@ pub(crate) fn administer(command: AdminCommand) -> Write {
             token: Some(7),
         },
         command,
+        is_admitted: true,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Authenticates the caller of a request.
 
+use std::future::ready;
+
 use actix_web::{HttpMessage as _, HttpRequest, http::header};
 use kairanban_core::BoardName;
 use kairanban_store::Secret;
@@ -7,7 +9,10 @@ use kairanban_store::Secret;
 use crate::{
     auth::{Administrator, BoardAdministrator, Caller, Credential, Denied},
     error::ApiError,
-    http::session::{self, EndedSession},
+    http::{
+        conditional,
+        session::{self, EndedSession},
+    },
     limits::ClientAddress,
     preferences::SignedIn,
     state::AppState,
@@ -134,7 +139,8 @@ pub async fn administrator(
     state: &AppState,
 ) -> Result<Administrator, ApiError> {
     let found = of(request, state).await?.administrator();
-    found.map_err(|denied| refusal(denied, request, state))
+    let found = found.map_err(|denied| refusal(denied, request, state))?;
+    Ok(found.admitted(conditional::admits_untagged(request)))
 }
 
 /// Requires a token that allows administering `board`.
@@ -147,19 +153,23 @@ pub async fn board_administrator(
     board: BoardName,
 ) -> Result<BoardAdministrator, ApiError> {
     let found = of(request, state).await?.board_administrator(board);
-    found.map_err(|denied| refusal(denied, request, state))
+    let found = found.map_err(|denied| refusal(denied, request, state))?;
+    Ok(found.admitted(conditional::admits_untagged(request)))
 }
 
 /// Creates a ticket for `board`, for the caller's token.
 ///
 /// # Errors
-/// As [`administrator`]; 404 if there is no such board, 429 if the token has too many.
+/// As [`administrator`]; 404 if there is no such board, 429 if the token has too many, and 412 as
+/// [`conditional::ensure_admitted`].
 pub async fn create_ticket(
     request: &HttpRequest,
     state: &AppState,
     caller: &Caller,
     board: BoardName,
 ) -> Result<Secret, ApiError> {
+    let checked = check_ticket(request, state, caller, &board);
+    conditional::ensure_admitted(request, checked).await?;
     let ticket = state
         .boards
         .authenticator()
@@ -168,10 +178,25 @@ pub async fn create_ticket(
     ticket.map_err(|denied| refusal(denied, request, state))
 }
 
+/// Checks that the caller may have a ticket for `board`, and that it is there.
+async fn check_ticket(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    board: &BoardName,
+) -> Result<(), ApiError> {
+    caller
+        .ensure_may_have_ticket(board)
+        .map_err(|denied| refusal(denied, request, state))?;
+    state.boards.board(caller, board.clone()).await?;
+    Ok(())
+}
+
 /// Signs the browser in with a token. Returns what it will present.
 ///
 /// # Errors
-/// 401 if the token is not valid, 429 if it changes too much.
+/// 401 if the token is not valid, 429 if it changes too much, and 412 as
+/// [`conditional::ensure_admitted`].
 pub async fn sign_in(
     request: &HttpRequest,
     state: &AppState,
@@ -181,6 +206,7 @@ pub async fn sign_in(
     let token = authenticator.token(token).await;
     let token = token.map_err(|denied| refusal(denied, request, state))?;
     state.edits.take(Some(token.token.id))?;
+    conditional::ensure_admitted(request, ready(Ok(()))).await?;
     let earlier = session::held(request, state);
     let begun = authenticator.sign_in(token, state.sessions, earlier).await;
     begun.map_err(|denied| refusal(denied, request, state))
@@ -189,8 +215,9 @@ pub async fn sign_in(
 /// Signs the browser out, if it is signed in.
 ///
 /// # Errors
-/// If the database is away.
+/// 412 as [`conditional::ensure_admitted`]; if the database is away.
 pub async fn sign_out(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
+    conditional::ensure_admitted(request, ready(Ok(()))).await?;
     let Some(session) = session::held(request, state) else {
         return Ok(());
     };

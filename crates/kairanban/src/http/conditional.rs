@@ -14,8 +14,8 @@ use actix_web::{
         header::{self, EntityTag, HeaderName, HeaderValue},
     },
 };
-use kairanban_core::{BoardName, Cursor, Revision, Topic};
-use kairanban_store::RevisionCondition;
+use kairanban_core::{Action, BoardName, Cursor, Revision, Topic};
+use kairanban_store::{RevisionCondition, StoreError};
 
 use crate::{
     auth::Caller,
@@ -64,6 +64,22 @@ pub fn start_list(
     let is_known = has(request, cursor)?;
     let mut response = answer(status(is_known), view);
     response.insert_header((header::ETAG, in_coding(&etag(cursor), is_packed)));
+    Ok((response, is_known))
+}
+
+/// Starts the answer to a client that reads what is made of a list, and has this tag. Returns
+/// whether the client has it: then this is a 304, and has no body.
+///
+/// # Errors
+/// As [`has_tag`].
+pub fn start_tagged(
+    request: &HttpRequest,
+    view: &BoardView,
+    tag: &str,
+) -> Result<(HttpResponseBuilder, bool), ApiError> {
+    let is_known = has_tag(request, tag)?;
+    let mut response = answer(status(is_known), view);
+    response.insert_header((header::ETAG, tag));
     Ok((response, is_known))
 }
 
@@ -239,10 +255,36 @@ pub fn has_tag(request: &HttpRequest, tag: &str) -> Result<bool, ApiError> {
     evaluate(request, tag.trim_matches('"'), |_| false)
 }
 
+/// Returns whether the conditions of a request admit a write of what is there and has no tag: no
+/// tag matches it, and `*` does.
+pub fn admits_untagged(request: &HttpRequest) -> bool {
+    let is_demanded = matches!(Tags::of(request, header::IF_MATCH), None | Some(Tags::Any));
+    is_demanded && !matches!(Tags::of(request, header::IF_NONE_MATCH), Some(Tags::Any))
+}
+
+/// Refuses a write of what is there and has no tag, if the conditions of the request do not admit
+/// it. `checked` is what else may be wrong with it; that comes first (RFC 9110, section 13.2.1),
+/// and is looked at only then. For administrators' commands [`Administrator`] does the same.
+///
+/// [`Administrator`]: crate::auth::Administrator
+///
+/// # Errors
+/// [`ApiError::Untagged`] if they do not.
+pub async fn ensure_admitted(
+    request: &HttpRequest,
+    checked: impl Future<Output = Result<(), ApiError>>,
+) -> Result<(), ApiError> {
+    if admits_untagged(request) {
+        return Ok(());
+    }
+    checked.await?;
+    Err(ApiError::Untagged)
+}
+
 /// Refuses a post on a board whose list does not meet the conditions of the request, if it has any.
 ///
 /// # Errors
-/// [`ApiError::Changed`] if it does not; if the list cannot be read.
+/// [`ApiError::Changed`] if it does not; if the list cannot be read, or the caller may not post.
 pub async fn ensure_met(
     request: &HttpRequest,
     state: &AppState,
@@ -257,6 +299,9 @@ pub async fn ensure_met(
         return Ok(());
     }
     let view = state.boards.read(caller, board).await?;
+    caller
+        .authorize(Action::Post, board, view.policies)
+        .map_err(|reason| StoreError::not_permitted(reason, board))?;
     if has(request, view.snapshot.cursor())? {
         Err(ApiError::Changed)
     } else {
@@ -264,26 +309,19 @@ pub async fn ensure_met(
     }
 }
 
-/// Returns what a client demands of the revision of a topic that it wants to change.
-///
-/// # Errors
-/// [`ApiError::WeakTag`] if it demands one that cannot match.
-pub fn revision_condition(
-    request: &HttpRequest,
-    state: &AppState,
-) -> Result<RevisionCondition, ApiError> {
+/// Returns what a client demands of the revision of a topic that it wants to change, and whether
+/// weak tags, which cannot be compared, are all of ours that it demands.
+pub fn revision_condition(request: &HttpRequest, state: &AppState) -> (RevisionCondition, bool) {
     let epoch = state.boards.follower().epoch();
     let ours = |tag: &EntityTag| -> Option<Revision> {
         let cursor = cursor_of(tag).filter(|cursor| cursor.epoch == epoch)?;
         Some(cursor.revision)
     };
-    let mut condition = RevisionCondition::default();
+    let (mut condition, mut is_weak) = (RevisionCondition::default(), false);
     if let Some(Tags::These(tags)) = Tags::of(request, header::IF_MATCH) {
         let strong = tags.iter().filter(|tag| !tag.weak).filter_map(ours);
         let strong: Vec<_> = strong.collect();
-        if strong.is_empty() && tags.iter().any(|tag| ours(tag).is_some()) {
-            return Err(ApiError::WeakTag);
-        }
+        is_weak = strong.is_empty() && tags.iter().any(|tag| ours(tag).is_some());
         condition.among = Some(strong);
     }
     match Tags::of(request, header::IF_NONE_MATCH) {
@@ -291,7 +329,15 @@ pub fn revision_condition(
         Some(Tags::Any) => condition.absent = true,
         Some(Tags::These(tags)) => condition.not_among = tags.iter().filter_map(ours).collect(),
     }
-    Ok(condition)
+    (condition, is_weak)
+}
+
+/// Returns what a client is answered whose change of a topic failed.
+pub fn refusal(error: StoreError, is_weak: bool) -> ApiError {
+    match error {
+        StoreError::Changed(_) if is_weak => ApiError::WeakTag,
+        error => error.into(),
+    }
 }
 
 /// Returns the tag of what is at `cursor`.

@@ -8,7 +8,10 @@ use actix_web::{
     Error,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{header, uri::Authority},
+    http::{
+        header::{self, HeaderValue},
+        uri::Authority,
+    },
     middleware::Next,
     web::Data,
 };
@@ -75,16 +78,30 @@ pub async fn same_site_only(
 /// # Errors
 /// Those of the services within.
 pub async fn known_hosts_only(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    take_host_of_target(&mut request);
     match check_host(&request) {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         Err(error) => Ok(error_responses::refused(request, &error)),
     }
 }
 
-/// Checks the host of a request, and that of its target if it has one. A browser always sends one.
+/// Lets the host of the target of a request, if it has one, take the place of `Host`, which does
+/// not count then (RFC 9112, section 3.2.2).
+fn take_host_of_target(request: &mut ServiceRequest) {
+    let target = request.uri().authority().map(Authority::as_str);
+    // What is no value of a header is no host either.
+    let target = target.map(|target| {
+        HeaderValue::from_str(target).unwrap_or_else(|_| HeaderValue::from_static(""))
+    });
+    if let Some(target) = target {
+        request.headers_mut().insert(header::HOST, target);
+    }
+}
+
+/// Checks the host of a request. A browser always sends one.
 fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
     let Some(state) = request.app_data::<Data<AppState>>() else {
         return Ok(());
@@ -92,19 +109,14 @@ fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
     if PROBES.contains(&request.path()) {
         return Ok(());
     }
-    let host = request.headers().get(header::HOST);
-    let host = host.map(|host| host.to_str().unwrap_or_default());
-    let target = request.uri().authority().map(Authority::as_str);
-    for name in host.into_iter().chain(target) {
-        match state.site.answers_to(name) {
-            Some(true) => {}
-            Some(false) => return Err(ApiError::Misdirected),
-            None => {
-                return Err(ApiError::bad_request(
-                    "the Host header is not a valid host, or its port is not valid",
-                ));
-            }
-        }
+    let Some(host) = request.headers().get(header::HOST) else {
+        return Ok(());
+    };
+    match state.site.answers_to(host.to_str().unwrap_or_default()) {
+        Some(true) => Ok(()),
+        Some(false) => Err(ApiError::Misdirected),
+        None => Err(ApiError::bad_request(
+            "the host of this request is not a valid host, or its port is not valid",
+        )),
     }
-    Ok(())
 }

@@ -23,7 +23,11 @@ use crate::{
         rest::topic_list,
     },
     preferences::Preferences,
-    render::{self, filled::RenderedPage, page::BoardPage},
+    render::{
+        self,
+        filled::{RenderedPage, tag_of},
+        page::BoardPage,
+    },
     service::BoardView,
     state::AppState,
 };
@@ -84,13 +88,14 @@ pub async fn get_feed(
     let board = board_name(&board)?;
     state.count_unloaded(&request, &caller, [&board])?;
     let view = state.boards.read(&caller, &board).await?;
-    let (mut response, is_known) = conditional::start_list(&request, &view, false)?;
+    let title = state.boards.navigation(&caller, &board).await.title;
+    let tag = tag_of(format!("{} {title}", view.snapshot.cursor()).as_bytes());
+    let (mut response, is_known) = conditional::start_tagged(&request, &view, &tag)?;
     if is_known {
         return Ok(response.finish());
     }
-    let feed = state
-        .pages
-        .feed(&state.site.address(request.headers()), &view.snapshot)?;
+    let site = state.site.address(request.headers());
+    let feed = state.pages.feed(&site, &title, &view.snapshot)?;
     Ok(response
         .content_type("application/atom+xml; charset=utf-8")
         .body(feed))

@@ -10,6 +10,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod topic_list;
 pub mod topics;
+mod write_conditions;
 
 use actix_web::{HttpResponse, HttpResponseBuilder, http::header};
 

@@ -69,7 +69,12 @@ pub fn many(
             // As everywhere on streams: a cache buster does no harm.
             _ => continue,
         };
-        *slot = Some(value);
+        if slot.replace(value).is_some() {
+            return Err(ApiError::bad_request_at(
+                &name,
+                format!("{name} must appear only once"),
+            ));
+        }
     }
     if boards.is_empty() {
         return Err(ApiError::bad_request_at(

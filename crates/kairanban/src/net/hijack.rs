@@ -71,14 +71,9 @@ use tokio::{
 
 use crate::net::{
     connection_gate::ConnectionPermit,
+    incoming::Incoming,
     request_clock::{Limited, RequestClock, TOO_SLOW},
 };
-
-/// The most bytes that are kept of what a client sends behind a request that is not answered yet.
-/// The rest waits on the wire.
-const AHEAD_MAX: usize = 16 * 1_024;
-/// The most bytes of these that are read at a time.
-const AHEAD_PIECE: usize = 2 * 1_024;
 
 /// Continues with a socket until the connection ends.
 type Takeover = Box<dyn FnOnce(TcpStream) -> LocalBoxFuture<'static, ()>>;
@@ -206,8 +201,7 @@ pub struct HijackableSocket(Rc<SharedSocket>);
 
 struct SharedSocket {
     state: RefCell<SocketState>,
-    /// What actix may not read yet.
-    ahead: RefCell<Vec<u8>>,
+    incoming: Incoming,
     clock: RequestClock,
     permit: ConnectionPermit,
 }
@@ -227,7 +221,7 @@ impl HijackableSocket {
     pub fn new(socket: TcpStream, clock: RequestClock, permit: ConnectionPermit) -> Self {
         Self(Rc::new(SharedSocket {
             state: RefCell::new(SocketState::Served(socket)),
-            ahead: RefCell::default(),
+            incoming: Incoming::default(),
             clock,
             permit,
         }))
@@ -279,43 +273,6 @@ impl HijackableSocket {
         }
     }
 
-    /// Reads what actix may not read yet, so that the end of the client's side is noticed.
-    fn read_ahead(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (requests, _) = self.0.clock.requests();
-        let mut ahead = self.0.ahead.borrow_mut();
-        let mut room = [0; AHEAD_PIECE];
-        while ahead.len() < AHEAD_MAX {
-            let mut piece = ReadBuf::new(&mut room);
-            let read = self.with(Poll::Pending, |socket| socket.poll_read(cx, &mut piece));
-            if read.is_pending() && ahead.is_empty() {
-                return Poll::Pending;
-            }
-            requests.wait(cx);
-            ready!(read)?;
-            ahead.extend_from_slice(piece.filled());
-            if piece.filled().is_empty() {
-                let is_passed_on =
-                    !requests.is_unknown() && self.end_of_client().is_ready() && ahead.is_empty();
-                return if is_passed_on {
-                    Poll::Ready(Ok(()))
-                } else {
-                    Poll::Pending
-                };
-            }
-        }
-        requests.wait(cx);
-        Poll::Pending
-    }
-
-    /// Passes on that the client has closed its side, if actix is to know it now.
-    fn end_of_client(&self) -> Poll<io::Result<()>> {
-        if self.0.clock.client_ended() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
-
     /// Writes why the connection ends, if a head was waited for and the socket has room.
     fn say_too_slow(&self) {
         if let SocketState::Served(socket) = &*self.0.state.borrow()
@@ -344,34 +301,11 @@ impl AsyncRead for HijackableSocket {
         if self.has_left() {
             return Poll::Ready(Ok(()));
         }
-        let clock = &self.0.clock;
-        let (requests, may_read) = clock.requests();
-        if !may_read {
-            return self.read_ahead(cx);
-        }
-        let mut ahead = self.0.ahead.borrow_mut();
-        if !ahead.is_empty() {
-            let room = buffer.remaining().min(ahead.len());
-            let count = requests.follow(&ahead[..room]);
-            buffer.put_slice(&ahead[..count]);
-            ahead.drain(..count);
-            if ahead.is_empty() {
-                *ahead = Vec::new();
-            }
-            clock.read();
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        ready!(self.with(Poll::Ready(Ok(())), |socket| socket.poll_read(cx, buffer)))?;
-        let come = &buffer.filled()[before..];
-        if come.is_empty() {
-            return self.end_of_client();
-        }
-        clock.read();
-        let count = requests.follow(come);
-        ahead.extend_from_slice(&come[count..]);
-        buffer.set_filled(before + count);
-        Poll::Ready(Ok(()))
+        let shared = &self.0;
+        let read = |cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>| {
+            self.with(Poll::Pending, |socket| socket.poll_read(cx, buffer))
+        };
+        shared.incoming.poll_read(&shared.clock, cx, buffer, read)
     }
 }
 

@@ -5,6 +5,9 @@
 //! was HEAD, the version, whether the connection stays. The head of a request that is sent behind
 //! another (pipelining) would change that for the answer that is still due, and a client
 //! or a proxy would take bytes of one answer for the next.
+//!
+//! It also holds back the lines of a head that may ask for another protocol until the head is
+//! complete, and only then is it known which of them actix may read (`upgrade`).
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,6 +19,11 @@ use actix_web::{
     dev::ServiceRequest,
     http::{Version, header},
 };
+
+use super::upgrade::{self, RequestLine};
+
+/// The most bytes of a head that are held back. actix refuses a head that is as long.
+const HELD_MAX: usize = 131_072;
 
 /// What actix may read of a connection: no more than one request.
 #[derive(Debug)]
@@ -30,12 +38,27 @@ pub struct OneAtATime {
 /// What comes next of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestPart {
-    Head(LinePosition),
+    /// The empty lines before a request, and its first one.
+    RequestLine(RequestLine),
+    /// The lines behind that. None of those that have come asks for another protocol.
+    Head(HeadPosition),
+    /// The lines from the first one on that may ask for another protocol. Up to this many bytes of
+    /// them are known.
+    Held(HeadPosition, usize),
+    /// This many bytes of a head, which is known up to its end.
+    Known(usize),
     /// actix has the whole head, and has not said what follows it.
     Unknown,
     Body(BodyPart),
     /// Nothing: the request is complete.
     End,
+}
+
+/// Where in a head, behind its first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HeadPosition {
+    line: LinePosition,
+    may_begin_web_socket: bool,
 }
 
 /// What comes next of a body.
@@ -65,8 +88,6 @@ pub enum SizeDigits {
 /// Where in lines that end with an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinePosition {
-    /// Before the first one that is not empty.
-    Before,
     Start,
     Within,
 }
@@ -90,7 +111,7 @@ impl BodyPart {
 impl Default for OneAtATime {
     fn default() -> Self {
         Self {
-            part: Cell::new(RequestPart::Head(LinePosition::Before)),
+            part: Cell::new(RequestPart::BEFORE),
             is_behind: Cell::new(false),
             waiting: RefCell::default(),
         }
@@ -101,7 +122,7 @@ impl OneAtATime {
     /// Returns whether actix may read on; a request behind this one only if `is_answered`.
     pub fn may_read(&self, is_answered: bool) -> bool {
         if is_answered && self.part.get() == RequestPart::End {
-            self.part.set(RequestPart::Head(LinePosition::Before));
+            self.part.set(RequestPart::BEFORE);
         }
         let may_read = !self.part.get().is_stop();
         if may_read {
@@ -121,10 +142,45 @@ impl OneAtATime {
         }
     }
 
+    /// Returns how many of the bytes that have come actix may read now, and changes those that it
+    /// may not read as they are. Nothing is held back from before.
+    pub fn pass(&self, bytes: &mut [u8]) -> usize {
+        let place = self.follow(bytes);
+        self.look_at_held(&mut bytes[place..]);
+        place + self.follow(&bytes[place..])
+    }
+
+    /// Returns whether lines of a head are held back until the rest of it comes.
+    pub fn holds(&self) -> bool {
+        matches!(self.part.get(), RequestPart::Held(..))
+    }
+
+    /// Looks on in the lines that are held back, which are the first of these bytes, for their end.
+    pub fn look_at_held(&self, bytes: &mut [u8]) {
+        let RequestPart::Held(mut head, mut place) = self.part.get() else {
+            return;
+        };
+        while place < bytes.len() {
+            let next = head.step(bytes[place]);
+            place += 1;
+            let Some(next) = next else {
+                upgrade::ignore_upgrade(&mut bytes[..place], head.may_begin_web_socket);
+                self.part.set(RequestPart::Known(place));
+                return;
+            };
+            head = next;
+        }
+        self.part.set(if place < HELD_MAX {
+            RequestPart::Held(head, place)
+        } else {
+            RequestPart::Known(place)
+        });
+    }
+
     /// Returns how many of the bytes that have come actix may read now.
     pub fn follow(&self, bytes: &[u8]) -> usize {
         let (mut part, mut place) = (self.part.get(), 0);
-        while place < bytes.len() && !part.is_stop() {
+        while place < bytes.len() && !part.is_stop() && !matches!(part, RequestPart::Held(..)) {
             let taken;
             (part, taken) = part.step(&bytes[place..]);
             place += taken;
@@ -161,20 +217,57 @@ impl OneAtATime {
 }
 
 impl RequestPart {
+    /// Before a request.
+    const BEFORE: Self = Self::RequestLine(RequestLine::EMPTY);
+
     const fn is_stop(self) -> bool {
         matches!(self, Self::Unknown | Self::End)
+    }
+
+    /// Returns what comes behind a byte of the first line.
+    fn behind(line: RequestLine, byte: u8) -> Self {
+        match byte {
+            b'\r' | b'\n' if line.is_empty() => Self::RequestLine(line),
+            b'\n' => Self::Head(HeadPosition {
+                line: LinePosition::Start,
+                may_begin_web_socket: line.may_begin_web_socket(),
+            }),
+            byte => Self::RequestLine(line.with(byte)),
+        }
     }
 
     /// Returns what comes behind some of these bytes, and how many. There is at least one.
     fn step(self, bytes: &[u8]) -> (Self, usize) {
         match self {
-            Self::Head(line) => (line.step(bytes[0]).map_or(Self::Unknown, Self::Head), 1),
+            Self::RequestLine(line) => (Self::behind(line, bytes[0]), 1),
+            Self::Head(head) if head.line == LinePosition::Start && upgrade::may_ask(bytes[0]) => {
+                (Self::Held(head, 0), 0)
+            }
+            Self::Head(head) => (head.step(bytes[0]).map_or(Self::Unknown, Self::Head), 1),
+            Self::Known(left) => {
+                let taken = left.min(bytes.len());
+                let left = left - taken;
+                let next = if left > 0 {
+                    Self::Known(left)
+                } else {
+                    Self::Unknown
+                };
+                (next, taken)
+            }
             Self::Body(body) => {
                 let (body, taken) = body.step(bytes);
                 (body.map_or(Self::End, Self::Body), taken)
             }
-            Self::Unknown | Self::End => (self, 0),
+            Self::Held(..) | Self::Unknown | Self::End => (self, 0),
         }
+    }
+}
+
+impl HeadPosition {
+    /// Returns what comes behind a byte; `None` behind the empty line.
+    fn step(self, byte: u8) -> Option<Self> {
+        let line = self.line.step(byte)?;
+        Some(Self { line, ..self })
     }
 }
 
@@ -216,7 +309,6 @@ impl LinePosition {
     const fn step(self, byte: u8) -> Option<Self> {
         match (self, byte) {
             (Self::Start, b'\n') => None,
-            (Self::Before, b'\r' | b'\n') => Some(Self::Before),
             (Self::Start, b'\r') | (_, b'\n') => Some(Self::Start),
             _ => Some(Self::Within),
         }
@@ -230,75 +322,4 @@ fn skip(left: u64, bytes: &[u8]) -> (u64, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A head, what follows it, and what actix says of that.
-    fn request(kind: u8, body: &[u8]) -> (Vec<u8>, Option<BodyPart>) {
-        let length = body.len() as u64;
-        let head = b"\r\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n";
-        match kind {
-            0 => (head.to_vec(), None),
-            1 => (
-                [head, body].concat(),
-                Some(BodyPart::Bytes(length)).filter(|_| length > 0),
-            ),
-            _ => {
-                let mut chunks = Vec::new();
-                for chunk in body.chunks(7) {
-                    chunks.extend(format!("{:X};a=b\r\n", chunk.len()).as_bytes());
-                    chunks.extend([chunk, b"\r\n"].concat());
-                }
-                let end: &[u8] = if kind == 2 {
-                    b"0\r\n\r\n"
-                } else {
-                    b"00\r\nA: b\r\n\r\n"
-                };
-                chunks.extend(end);
-                ([head, chunks.as_slice()].concat(), Some(BodyPart::CHUNKED))
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn each_request_ends_where_it_ends_however_it_comes(
-            kinds in proptest::collection::vec((0..4_u8, ".{0,20}|[\r\n0-9]{0,20}"), 1..6),
-            cuts in proptest::collection::vec(1..20_usize, 1..20),
-        ) {
-            let requests: Vec<_> =
-                kinds.iter().map(|(kind, body)| request(*kind, body.as_bytes())).collect();
-            let all: Vec<u8> = requests.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
-            let (mut place, mut cuts) = (0, cuts.iter().cycle());
-            let connection = OneAtATime::default();
-            let mut ends = Vec::new();
-            for (_, body) in &requests {
-                while connection.may_read(true) {
-                    let cut = *cuts.next().expect("endless");
-                    let piece = &all[place..all.len().min(place + cut)];
-                    prop_assert!(!piece.is_empty(), "it waits for more than there is");
-                    place += connection.follow(piece);
-                    if connection.is_unknown() {
-                        prop_assert!(!connection.may_read(true), "what follows is not known yet");
-                        connection.head_is_read(*body);
-                        prop_assert_eq!(connection.may_read(false), body.is_some());
-                    }
-                    if !connection.may_read(false) {
-                        break;
-                    }
-                }
-                ends.push(place);
-            }
-            let expected: Vec<_> = requests
-                .iter()
-                .scan(0, |end, (bytes, _)| {
-                    *end += bytes.len();
-                    Some(*end)
-                })
-                .collect();
-            prop_assert_eq!(ends, expected);
-        }
-    }
-}
+mod tests;

@@ -31,6 +31,7 @@ use super::{
     half_close::{EndMeaning, HalfClose},
     one_at_a_time::{BodyPart, OneAtATime},
     split_body::SplitBody,
+    upgrade,
 };
 
 /// Added to the time of a body, so that the handler that waits for it can answer first.
@@ -344,11 +345,14 @@ pub async fn notify_clock<B: MessageBody>(
             });
         }
     }
+    let may_leave_http = upgrade::may_leave_http(request.head());
     // If it fails, what actix answers then is small and is complete at once.
-    let response = next.call(request).await?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(clock) = &answering.0
-    {
+    let mut response = next.call(request).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if may_leave_http {
+            upgrade::stay(response.response_mut().head_mut());
+        }
+    } else if let Some(clock) = &answering.0 {
         clock.body_is_complete();
         clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
         clock.0.requests.head_is_read(Some(BodyPart::Endless));

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use kairanban_core::{Snapshot, Topic};
-use minijinja::{Error, HtmlEscape, value::Serde};
+use minijinja::{Error, HtmlEscape};
 use serde::Serialize;
 
 use crate::{
@@ -12,6 +12,13 @@ use crate::{
         page::Pages,
     },
 };
+
+/// What the template of the feed's first lines sees.
+#[derive(Serialize)]
+struct HeadContext {
+    /// The title of the board.
+    title: String,
+}
 
 /// What the feed's template sees.
 #[derive(Serialize)]
@@ -66,6 +73,13 @@ impl From<&Topic> for EntryInFeed {
     }
 }
 
+/// Leaves slashes as they are. What escapes for HTML escapes them, too, and readers of feeds that
+/// look at the text of an address would find none.
+fn plain_slashes(escaped: String) -> String {
+    // An ampersand of the text itself is escaped.
+    escaped.replace("&#x2f;", "/")
+}
+
 /// Returns when a reader of the feed last saw a change: an edit, not another program's rewrite of
 /// the row.
 fn changed_at(topic: &Topic) -> DateTime<Utc> {
@@ -73,16 +87,21 @@ fn changed_at(topic: &Topic) -> DateTime<Utc> {
 }
 
 impl Pages {
-    /// Renders a board as an Atom feed, the newest first; once, but for the address of the site,
-    /// which may be as each client wrote it.
+    /// Renders a board as an Atom feed, the newest first; once, but for its title, and for the
+    /// address of the site, which may be as each client wrote it.
     ///
     /// # Errors
-    /// If the template fails.
-    pub fn feed(&self, site: &str, snapshot: &Snapshot) -> Result<FilledText, Error> {
+    /// If a template fails.
+    pub fn feed(&self, site: &str, title: &str, snapshot: &Snapshot) -> Result<FilledText, Error> {
+        let head = HeadContext {
+            title: xml_text(title),
+        };
+        let head = self.template("feed-head.xml", head)?;
         let feed = snapshot.wire_cache().get_or_try_encode(FEED_SLOT, || {
             self.feed_of_any_site(snapshot).map(Into::into)
         })?;
-        Ok(FilledText::new(feed, HtmlEscape(site).to_string()))
+        let site = HtmlEscape(site).to_string();
+        Ok(FilledText::new(feed, plain_slashes(site)).behind(plain_slashes(head)))
     }
 
     fn feed_of_any_site(&self, snapshot: &Snapshot) -> Result<String, Error> {
@@ -92,19 +111,18 @@ impl Pages {
             .map(|topic| changed_at(topic))
             .max()
             .unwrap_or(DateTime::UNIX_EPOCH);
-        self.templates
-            .get_template("feed.xml")?
-            .render(Serde(FeedContext {
-                site: GAP,
-                epoch: &snapshot.cursor().epoch.to_string(),
-                board: snapshot.board().as_str(),
-                updated_at: exact_time(&newest),
-                topics: snapshot
-                    .topics()
-                    .iter()
-                    .rev()
-                    .map(|topic| EntryInFeed::from(topic.as_ref()))
-                    .collect(),
-            }))
+        let context = FeedContext {
+            site: GAP,
+            epoch: &snapshot.cursor().epoch.to_string(),
+            board: snapshot.board().as_str(),
+            updated_at: exact_time(&newest),
+            topics: snapshot
+                .topics()
+                .iter()
+                .rev()
+                .map(|topic| EntryInFeed::from(topic.as_ref()))
+                .collect(),
+        };
+        self.template("feed.xml", context).map(plain_slashes)
     }
 }

@@ -20,6 +20,8 @@ pub const GAP: &str = "\0";
 /// A text whose gaps are all filled with the same bytes.
 #[derive(Clone, Debug)]
 pub struct FilledText {
+    /// What comes before the text, and has no gaps.
+    head: Bytes,
     text: Bytes,
     fill: Bytes,
     /// Whether the fill is next.
@@ -30,9 +32,19 @@ impl FilledText {
     /// Fills the gaps of `text`.
     pub fn new(text: impl Into<Bytes>, fill: impl Into<Bytes>) -> Self {
         Self {
+            head: Bytes::new(),
             text: text.into(),
             fill: fill.into(),
             is_at_gap: false,
+        }
+    }
+
+    /// Puts the text behind `head`.
+    #[must_use]
+    pub fn behind(self, head: impl Into<Bytes>) -> Self {
+        Self {
+            head: head.into(),
+            ..self
         }
     }
 
@@ -40,7 +52,7 @@ impl FilledText {
     fn len(&self) -> usize {
         let gaps = memchr::memchr_iter(GAP.as_bytes()[0], &self.text).count();
         let fills = gaps + usize::from(self.is_at_gap);
-        self.text.len() - gaps + fills * self.fill.len()
+        self.head.len() + self.text.len() - gaps + fills * self.fill.len()
     }
 
     /// Returns all of it in one piece.
@@ -55,6 +67,9 @@ impl Iterator for FilledText {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
+        if !self.head.is_empty() {
+            return Some(std::mem::take(&mut self.head));
+        }
         if std::mem::take(&mut self.is_at_gap) {
             return Some(self.fill.clone());
         }
@@ -207,7 +222,10 @@ mod tests {
         ] {
             let filled = FilledText::new(text, fill);
             assert_eq!(filled.len(), whole.len(), "{text:?}");
-            assert_eq!(filled.text(), whole, "{text:?}");
+            assert_eq!(filled.clone().text(), whole, "{text:?}");
+            let behind = filled.behind("head");
+            assert_eq!(behind.len(), whole.len() + 4, "{text:?}");
+            assert_eq!(behind.text(), format!("head{whole}"), "{text:?}");
         }
     }
 }

@@ -42,8 +42,8 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: [(&str, &str); 15] = templates![
-    "base.html" "board-frame.html" "board.html" "boards.html" "feed.xml" "foot.html" "icons.html"
+const TEMPLATES: [(&str, &str); 16] = templates![
+    "base.html" "board-frame.html" "board.html" "boards.html" "feed-head.xml" "feed.xml" "foot.html" "icons.html"
     "language.html" "listed.html" "login.html" "problem.html" "qr.html" "session.html" "theme.html"
     "topics.html"
 ];
@@ -207,7 +207,7 @@ impl Pages {
         self.template(template, context)
     }
 
-    fn template(&self, name: &str, context: impl Serialize) -> Result<String, Error> {
+    pub(super) fn template(&self, name: &str, context: impl Serialize) -> Result<String, Error> {
         self.templates.get_template(name)?.render(Serde(context))
     }
 

@@ -1,7 +1,7 @@
 //! Sends writes to the writer thread. Administrative commands take the proof of an administrator.
 
 use kairanban_core::{
-    Actor, Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
+    Board, BoardName, IdempotencyKey, NewTopic, Token, Topic, TopicEdit, TopicId,
 };
 use kairanban_store::{
     AdminCommand, BoardEdit, Committed, Creation, ErrorClass, NewToken, RevisionCondition, Secret,
@@ -64,7 +64,8 @@ impl BoardService {
             edit,
             condition,
         };
-        topic_of(self.administer(administrator.actor(), command).await?)
+        let administrator = administrator.of_any_board();
+        topic_of(self.administer(administrator, command, true).await?)
     }
 
     /// Deletes a topic whose revision is as `condition` demands.
@@ -82,7 +83,7 @@ impl BoardService {
             id,
             condition,
         };
-        self.administer(administrator.actor(), command)
+        self.administer(administrator.of_any_board(), command, true)
             .await
             .map(drop)
     }
@@ -102,7 +103,8 @@ impl BoardService {
             id,
             within: self.deps.undo,
         };
-        topic_of(self.administer(administrator.actor(), command).await?)
+        let administrator = administrator.of_any_board();
+        topic_of(self.administer_untagged(administrator, command).await?)
     }
 
     /// Creates a board without topics.
@@ -116,7 +118,7 @@ impl BoardService {
         wanted: BoardEdit,
     ) -> Result<Board, StoreError> {
         let command = AdminCommand::CreateBoard { board, wanted };
-        board_of(self.administer(administrator.actor(), command).await?)
+        board_of(self.administer_untagged(administrator, command).await?)
     }
 
     /// Changes the title or the policies of a board. Ends the streams that these no longer allow.
@@ -132,7 +134,8 @@ impl BoardService {
             board: administrator.board().clone(),
             edit,
         };
-        board_of(self.administer(administrator.actor(), command).await?)
+        let administrator = administrator.of_any_board();
+        board_of(self.administer_untagged(administrator, command).await?)
     }
 
     /// Deletes a board with its topics, and ends its streams.
@@ -145,7 +148,7 @@ impl BoardService {
         board: BoardName,
     ) -> Result<(), StoreError> {
         let command = AdminCommand::DeleteBoard { board };
-        self.administer(administrator.actor(), command)
+        self.administer_untagged(administrator, command)
             .await
             .map(drop)
     }
@@ -164,7 +167,7 @@ impl BoardService {
             new,
             secret: secret.clone(),
         };
-        match self.administer(administrator.actor(), command).await? {
+        match self.administer_untagged(administrator, command).await? {
             WriteResult::Token(token) => Ok((token, secret)),
             other => Err(unexpected(&other)),
         }
@@ -179,7 +182,7 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.administer(administrator.actor(), AdminCommand::RevokeToken { id })
+        self.administer_untagged(administrator, AdminCommand::RevokeToken { id })
             .await
             .map(drop)
     }
@@ -193,20 +196,33 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.administer(
-            administrator.actor(),
-            AdminCommand::EndBrowserSession { id },
-        )
-        .await
-        .map(drop)
+        self.administer_untagged(administrator, AdminCommand::EndBrowserSession { id })
+            .await
+            .map(drop)
+    }
+
+    /// Runs a command on what has no tag, under the conditions of its request.
+    async fn administer_untagged(
+        &self,
+        administrator: &Administrator,
+        command: AdminCommand,
+    ) -> Result<WriteResult, StoreError> {
+        self.administer(administrator, command, administrator.is_admitted())
+            .await
     }
 
     async fn administer(
         &self,
-        actor: Actor,
+        administrator: &Administrator,
         command: AdminCommand,
+        is_admitted: bool,
     ) -> Result<WriteResult, StoreError> {
-        self.write(Write::Administer { actor, command }).await
+        self.write(Write::Administer {
+            actor: administrator.actor(),
+            command,
+            is_admitted,
+        })
+        .await
     }
 
     async fn write(&self, write: Write) -> Result<WriteResult, StoreError> {

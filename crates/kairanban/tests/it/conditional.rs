@@ -1,6 +1,8 @@
 //! Conditional requests, media types and charsets, as RFC 9110 has them: what the parser's tables
 //! (`http/conditional`, `http/accept`) promise, at each address.
 
+mod writes;
+
 use crate::{
     node::{Database, Node},
     on_both,

@@ -135,7 +135,7 @@ fn parsed(feed: &std::path::Path) -> String {
 import sys, feedparser
 feed = feedparser.parse(sys.argv[1])
 links = {link.rel: link.href for link in feed.feed.links}
-print(feed.bozo, feed.feed.id, links['alternate'], links['self'])
+print(feed.bozo, feed.feed.title, feed.feed.id, links['alternate'], links['self'])
 for entry in feed.entries:
     print(entry.id, entry.title, entry.get('author'), entry.link, entry.content[0].value.count(chr(10)))
 ";
@@ -175,7 +175,7 @@ fn a_board_has_a_feed() {
     let cursor = node.stream("/b/main/stream").event().id.expect("a cursor");
     let epoch = cursor.split('-').next().expect("an epoch");
     let expected = format!(
-        "False urn:kairanban:{epoch}:main https://board.example/b/main https://board.example/b/main/feed.xml
+        "False main urn:kairanban:{epoch}:main https://board.example/b/main https://board.example/b/main/feed.xml
 urn:kairanban:{epoch}:main:2 bell <ann> https://board.example/b/main/topics/2 0
 urn:kairanban:{epoch}:main:1 first & foremost None https://board.example/b/main/topics/1 1
 "
@@ -188,6 +188,46 @@ urn:kairanban:{epoch}:main:1 first & foremost None https://board.example/b/main/
         304
     );
     assert_eq!(node.get("/b/nowhere/feed.xml").status, 404);
+}
+
+/// A reader of feeds shows it by its title, which may change while no topic does.
+#[test]
+fn a_feed_has_the_title_of_its_board() {
+    let node = Node::start(Database::sqlite());
+    let admin = node.token(&["create", "--scope", "admin"]);
+    node.post("a/b & c/d");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let title = |feed: &str| {
+        std::fs::write(file.path(), feed).expect("written");
+        let read = parsed(file.path());
+        let title = read
+            .strip_prefix("False ")
+            .and_then(|read| read.split_once(" urn:"));
+        title.expect("a title").0.to_owned()
+    };
+    let before = node.get("/b/main/feed.xml");
+    assert_eq!(title(&before.body), "main");
+    assert!(!before.body.contains("&#x2f;"), "{before:?}");
+    assert!(
+        before.body.contains("<title>a/b &amp; c/d</title>"),
+        "{before:?}"
+    );
+    let known = [("If-None-Match", before.header("etag").expect("a tag"))];
+    for text in ["<Lost> & found / 迷子", "&#x2f;", "it's \"here\""] {
+        let body = serde_json::json!({ "title": text }).to_string();
+        let changed = node.send_as("PATCH", "/api/v1/boards/main", &admin, &[], &body);
+        assert_eq!(changed.status, 200, "{changed:?}");
+        let shown = std::iter::repeat_with(|| node.get_with("/b/main/feed.xml", &known))
+            .take(5_000)
+            .find(|feed| feed.status == 200 && title(&feed.body) == text);
+        let tag = shown
+            .expect("the feed")
+            .header("etag")
+            .expect("a tag")
+            .to_owned();
+        let known = [("If-None-Match", tag.as_str())];
+        assert_eq!(node.get_with("/b/main/feed.xml", &known).status, 304);
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_foreign_host_is_misdirected_wherever_it_asks() {
 }
 
 #[test]
-fn the_host_of_the_target_counts_and_what_is_no_host_is_refused() {
+fn the_host_of_the_target_counts_instead_and_what_is_no_host_is_refused() {
     let node = Node::start(Database::sqlite());
     for (target, host, expected) in [
         ("/", "localhost", "200"),
@@ -85,11 +85,42 @@ fn the_host_of_the_target_counts_and_what_is_no_host_is_refused() {
         ("/", "localhost:%41", "400"),
         ("http://localhost/", "localhost", "200"),
         ("http://evil.example/", "localhost", "421"),
-        ("http://localhost/", "evil.example", "421"),
+        ("http://localhost/", "evil.example", "200"),
+        ("HTTP://LocalHost:81/", "rebound.example:80", "200"),
+        ("https://127.0.0.1/", "127.0.0.1:abc", "200"),
+        ("http://localhost/", "", "200"),
+        ("http://localhost:99999/", "localhost", "400"),
+        ("http://ann@localhost/", "localhost", "400"),
     ] {
         let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         assert_eq!(request(&node, &head), expected, "{head}");
     }
+}
+
+/// Whatever asks for the host of a request is answered with that of its target.
+#[test]
+fn the_host_of_the_target_is_the_host_of_the_request() {
+    let node = Node::start(Database::sqlite());
+    let body = |head: &str, origin: &str| {
+        let mut connection = wire::connect(node.address);
+        let head = head.replace(" HTTP/1.1\r\n", &format!(" HTTP/1.1\r\n{origin}"));
+        connection.write_all(head.as_bytes()).expect("sent");
+        wire::read_answer(&mut std::io::BufReader::new(connection), false)
+    };
+    let feed = "GET http://board.localhost:81/b/main/feed.xml HTTP/1.1\r\nHost: evil.example\r\n\
+                Connection: close\r\n\r\n";
+    let feed = body(feed, "");
+    assert!(
+        feed.body.contains("http://board.localhost:81/b/main"),
+        "{feed:?}"
+    );
+    assert!(!feed.body.contains("evil"), "{feed:?}");
+    let post = "POST http://board.localhost:81/ HTTP/1.1\r\nHost: evil.example\r\n\
+                Content-Type: text/plain\r\nContent-Length: 1\r\nConnection: close\r\n\r\na";
+    let ours = body(post, "Origin: http://board.localhost:81\r\n");
+    assert_eq!(ours.status, 201, "{ours:?}");
+    let other = body(post, "Origin: http://evil.example\r\n");
+    assert_eq!(other.status, 403, "{other:?}");
 }
 
 #[test]

@@ -188,6 +188,12 @@ fn what_cannot_be_streamed_together_is_refused(database: Database) {
         (404, "board=A"),
         (400, "board=red&format=html"),
         (400, "board=red&ticket=x"),
+        (400, "board=red&format=patch&format=patch"),
+        (400, "since=now&board=red&since=10m"),
+        (400, "board=red&last_event_id=a-1&last_event_id=a-2"),
+        (400, "board=red&lastEventId=a-1&lastEventId="),
+        (400, "board=red&heartbeat=event&heartbeat=comment"),
+        (400, "board=red&compress=gzip&compress=gzip"),
         (
             400,
             &(0..51).map(|n| format!("board=b{n}&")).collect::<String>(),

@@ -1,6 +1,8 @@
 //! Requests that are sent on one connection before the first one is answered: each answer is that
 //! of its request, and ends where it ends.
 
+mod upgrades;
+
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
     net::{Shutdown, TcpStream},
@@ -98,6 +100,7 @@ fn is_kept(line: &str) -> bool {
         "content-length",
         "transfer-encoding",
         "allow",
+        "connection",
     ]
     .iter()
     .any(|name| line.starts_with(name))
@@ -137,6 +140,7 @@ fn read_answer(input: &mut impl std::io::BufRead, method: &str) -> Option<Answer
     let mut headers: Vec<_> = lines.iter().filter(|line| is_kept(line)).cloned().collect();
     // The id of a topic, which may have more digits, and its times are new each time.
     headers.retain(|line| !is_written || !line.starts_with("content-length"));
+    headers.sort();
     Some(Answered {
         headers,
         body: if is_written {

@@ -222,18 +222,7 @@ fn a_feed_that_is_shared_has_the_addresses_of_each_reader() {
             "{}",
             feed.body
         );
-        let plain = feed
-            .body
-            .replace("&#x2f;", "/")
-            .replace("&quot;", "\"")
-            .replace("&lt;", "<")
-            .replace("&gt;", ">");
-        assert_eq!(
-            plain
-                .matches(&format!("href=\"http://{host}/b/main"))
-                .count(),
-            3,
-            "{plain}"
-        );
+        let links = format!("href=\"http://{host}/b/main");
+        assert_eq!(feed.body.matches(&links).count(), 3, "{}", feed.body);
     }
 }

@@ -22,7 +22,9 @@ use utoipa::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{administration, boards, changes, sessions, tokens, topic_list, topics};
+use super::{
+    administration, boards, changes, sessions, tokens, topic_list, topics, write_conditions,
+};
 use crate::{
     config::RestSettings,
     error::ApiError,
@@ -73,7 +75,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     ),
     // Schemas that only parameters name are not collected.
     components(schemas(CursorSchema, IdempotencyKeySchema)),
-    modifiers(&BearerToken)
+    modifiers(&BearerToken, &WriteConditions)
 )]
 struct Api;
 
@@ -89,6 +91,26 @@ impl Modify for BearerToken {
         for operation in operations(document) {
             operation.description = operation.description.take().map(for_clients);
         }
+    }
+}
+
+/// Conditions count on every write, whatever handler it has.
+struct WriteConditions;
+
+impl Modify for WriteConditions {
+    fn modify(&self, document: &mut Document) {
+        let paths = document.paths.paths.values_mut();
+        paths
+            .flat_map(|path| {
+                [
+                    &mut path.post,
+                    &mut path.put,
+                    &mut path.patch,
+                    &mut path.delete,
+                ]
+            })
+            .flatten()
+            .for_each(write_conditions::describe);
     }
 }
 

@@ -75,15 +75,11 @@ pub async fn get_topic(
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ("id" = i64, Path, description = "A topic's id", minimum = 1),
-        ("If-Match" = Option<String>, Header,
-            description = "The topic's `ETag` from the last response"),
     ),
     request_body = Edit,
     responses(
         (status = 200, body = TopicView<'_>, description = "As it stands now",
             headers(("ETag" = String, description = "Its place in history"))),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "It was changed meanwhile"),
         RefusalResponses, Forbidden, BadBody,
     ),
     security(("token" = [])),
@@ -99,11 +95,12 @@ pub async fn patch_topic(
     let edit = body::json_object::<Edit>(&request, payload, &state)
         .await?
         .check()?;
-    let condition = conditional::revision_condition(&request, &state)?;
-    let topic = state
+    let (condition, is_weak) = conditional::revision_condition(&request, &state);
+    let updated = state
         .boards
         .update_topic(&administrator, id, edit, condition)
-        .await?;
+        .await;
+    let topic = updated.map_err(|error| conditional::refusal(error, is_weak))?;
     Ok(one(&state, &topic))
 }
 
@@ -119,13 +116,9 @@ pub async fn patch_topic(
     params(
         ("board" = BoardNameSchema, Path, description = "A board's name"),
         ("id" = i64, Path, description = "A topic's id", minimum = 1),
-        ("If-Match" = Option<String>, Header,
-            description = "The topic's `ETag` from the last response"),
     ),
     responses(
         (status = 204, description = "Deleted; `restore` undoes it"),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "It was changed meanwhile"),
         RefusalResponses, Forbidden,
     ),
     security(("token" = [])),
@@ -137,11 +130,12 @@ pub async fn delete_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let administrator = caller::board_administrator(&request, &state, board).await?;
-    let condition = conditional::revision_condition(&request, &state)?;
-    state
+    let (condition, is_weak) = conditional::revision_condition(&request, &state);
+    let deleted = state
         .boards
         .delete_topic(&administrator, id, condition)
-        .await?;
+        .await;
+    deleted.map_err(|error| conditional::refusal(error, is_weak))?;
     Ok(HttpResponse::NoContent().finish())
 }
 

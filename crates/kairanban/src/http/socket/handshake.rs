@@ -14,7 +14,7 @@ use crate::error::ApiError;
 /// Checks whether a request asks for a WebSocket. Its key is left to the library.
 ///
 /// # Errors
-/// If it does not, or if actix would take what follows it for a body.
+/// If it does not, if actix would take what follows it for a body, or if it has several keys.
 pub(super) fn check(request: &HttpRequest) -> Result<(), ApiError> {
     let (head, headers) = (request.head(), request.headers());
     let asks = request.method() == Method::GET
@@ -33,6 +33,13 @@ pub(super) fn check(request: &HttpRequest) -> Result<(), ApiError> {
     if has_body {
         return Err(ApiError::bad_request(
             "a WebSocket handshake must not have a body",
+        ));
+    }
+    // The library takes the first of several.
+    if headers.get_all(header::SEC_WEBSOCKET_KEY).count() > 1 {
+        return Err(ApiError::bad_request_at(
+            header::SEC_WEBSOCKET_KEY.as_str(),
+            "a WebSocket handshake must have only one Sec-WebSocket-Key",
         ));
     }
     Ok(())

@@ -23,7 +23,7 @@ const CLOSE: u8 = 0x8;
 const PONG: u8 = 0xa;
 /// The most bytes that a control frame may carry (RFC 6455, section 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
-const MASK_BYTES: u64 = 4;
+const MASK_BYTES: usize = 4;
 /// The longest head, without the mask.
 const HEAD_BYTES_MAX: usize = 10;
 
@@ -115,7 +115,7 @@ impl Stream for CheckedFrames {
             return Poll::Ready(None);
         };
         let rules = &mut this.rules;
-        if let Err((place, reason)) = this.heads.follow(&bytes, |head| rules.admit(head)) {
+        if let Err((place, reason)) = this.heads.follow(&bytes, |part| rules.admit(part)) {
             bytes.truncate(place);
             rules.watch.0.refusal.replace(Some(reason));
             this.is_over = true;
@@ -125,7 +125,14 @@ impl Stream for CheckedFrames {
 }
 
 impl FrameRules {
-    fn admit(&mut self, head: FrameHead) -> Result<(), CloseReason> {
+    fn admit(&mut self, part: FramePart<'_>) -> Result<(), CloseReason> {
+        match part {
+            FramePart::Head(head) => self.admit_head(head),
+            FramePart::Close(content) => ensure_readable(content),
+        }
+    }
+
+    fn admit_head(&mut self, head: FrameHead) -> Result<(), CloseReason> {
         if head.is_control() {
             if head.length > CONTROL_BYTES_MAX {
                 return Err(CloseCode::Protocol.into());
@@ -184,7 +191,23 @@ impl FrameHead {
     }
 }
 
-/// Finds the heads of frames in bytes that come in pieces.
+/// What is looked at of a frame.
+enum FramePart<'b> {
+    Head(FrameHead),
+    /// What a close frame carries: a code and a reason.
+    Close(&'b [u8]),
+}
+
+/// Refuses a close frame whose reason is no UTF-8 (RFC 6455, section 8.1): of that and of a wrong
+/// code the library says the same.
+fn ensure_readable(close: &[u8]) -> Result<(), CloseReason> {
+    let reason = close.get(size_of::<u16>()..).unwrap_or_default();
+    str::from_utf8(reason)
+        .map(drop)
+        .map_err(|_| CloseCode::Invalid.into())
+}
+
+/// Finds the heads of frames, and what close frames carry, in bytes that come in pieces.
 #[derive(Default)]
 struct FrameHeads {
     head: [u8; HEAD_BYTES_MAX],
@@ -192,17 +215,20 @@ struct FrameHeads {
     known: usize,
     /// The bytes of the frame that are left behind its head.
     rest: u64,
+    /// What has come of a close frame behind its head; `None` in any other frame.
+    close: Option<Vec<u8>>,
 }
 
 impl FrameHeads {
-    /// Calls `admit` with each head that `bytes` complete.
+    /// Calls `admit` with each part that `bytes` complete.
     ///
     /// # Errors
-    /// If one is refused, with the place in `bytes` up to which there is nothing of it.
+    /// If one is refused, with the place in `bytes` up to which the frame is not complete; of a
+    /// head, up to which there is nothing of it.
     fn follow<E>(
         &mut self,
         bytes: &[u8],
-        mut admit: impl FnMut(FrameHead) -> Result<(), E>,
+        mut admit: impl FnMut(FramePart<'_>) -> Result<(), E>,
     ) -> Result<(), (usize, E)> {
         let (mut place, mut began) = (0, 0);
         while place < bytes.len() {
@@ -210,7 +236,16 @@ impl FrameHeads {
                 let left = (bytes.len() - place) as u64;
                 let skipped = left.min(self.rest);
                 self.rest -= skipped;
+                let from = place;
                 place += usize::try_from(skipped).unwrap_or(usize::MAX);
+                if let Some(close) = &mut self.close {
+                    close.extend_from_slice(&bytes[from..place]);
+                    if self.rest == 0 {
+                        let content = unmasked(close);
+                        admit(FramePart::Close(&content))
+                            .map_err(|refusal| (place - 1, refusal))?;
+                    }
+                }
                 continue;
             }
             if self.known == 0 {
@@ -220,14 +255,26 @@ impl FrameHeads {
             self.known += 1;
             place += 1;
             if let Some(head) = complete(&self.head[..self.known]) {
-                admit(head).map_err(|refusal| (began, refusal))?;
+                admit(FramePart::Head(head)).map_err(|refusal| (began, refusal))?;
                 self.known = 0;
+                self.close = (head.opcode() == CLOSE).then(Vec::new);
                 // The library refuses what has no mask.
-                self.rest = head.length + MASK_BYTES;
+                self.rest = head.length + MASK_BYTES as u64;
             }
         }
         Ok(())
     }
+}
+
+/// Returns the content behind a mask.
+fn unmasked(masked: &[u8]) -> Vec<u8> {
+    let (mask, content) = masked.split_at(MASK_BYTES.min(masked.len()));
+    let mask = mask.iter().cycle();
+    content
+        .iter()
+        .zip(mask)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect()
 }
 
 /// Returns the head of a frame, if these bytes are all of it but the mask.
@@ -283,7 +330,10 @@ mod tests {
             while !rest.is_empty() {
                 let piece;
                 (piece, rest) = rest.split_at(rest.len().min(*cuts.next().expect("endless")));
-                let followed = heads.follow(piece, |head| {
+                let followed = heads.follow(piece, |part| {
+                    let FramePart::Head(head) = part else {
+                        return Ok(());
+                    };
                     if found.len() == refused {
                         return Err(());
                     }

@@ -4,6 +4,7 @@
 use std::{
     io::{BufReader, Read, Write as _},
     net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -109,6 +110,18 @@ pub(crate) fn close_code(input: &mut impl Read) -> Option<u16> {
     code
 }
 
+/// A close frame with a mask that changes each byte.
+fn masked(content: &[u8]) -> Vec<u8> {
+    let mut frame = frame(FINAL | CLOSE, content);
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    let (head, masked) = frame.split_at_mut(6);
+    head[2..].copy_from_slice(&mask);
+    for (byte, mask) in masked.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    frame
+}
+
 /// A fault of a client: its name, the close code that it gets, and the bytes.
 type ClientFault = (&'static str, u16, Vec<u8>);
 
@@ -123,6 +136,16 @@ fn faults_of_text() -> Vec<ClientFault> {
         ("half a character at the end of fragments", 1007, half),
         ("an overlong form", 1007, frame(FINAL | TEXT, b"\xc0\x80")),
         ("a surrogate", 1007, frame(FINAL | TEXT, b"\xed\xa0\x80")),
+        (
+            "a reason that is no UTF-8",
+            1007,
+            frame(FINAL | CLOSE, b"\x03\xe8\xff"),
+        ),
+        (
+            "half a character of a reason",
+            1007,
+            masked(b"\x03\xe8\xe5\x9b"),
+        ),
     ]
 }
 
@@ -146,11 +169,6 @@ fn faults_of_frames() -> Vec<ClientFault> {
             "a close code that does not exist",
             1002,
             frame(FINAL | CLOSE, b"\x03\xec"),
-        ),
-        (
-            "a reason that is no UTF-8",
-            1002,
-            frame(FINAL | CLOSE, b"\x03\xe8\xff"),
         ),
     ]
 }
@@ -200,6 +218,26 @@ fn each_fault_has_its_close_code_and_ends_the_connection() {
 fn quickest(mut attempt: impl FnMut() -> Duration) {
     let took = (0..5).map(|_| attempt()).min().expect("a try");
     assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn a_close_is_read_in_whatever_pieces_it_comes() {
+    let node = Node::start(Database::sqlite());
+    for (code, content) in [
+        (1000, "bye".as_bytes()),
+        (1000, "\u{56de}\u{89a7}\u{677f}".as_bytes()),
+        (1007, b"bye\xff"),
+    ] {
+        let content = [&[3, 0xe8], content].concat();
+        let mut input = handshake(&node);
+        input.get_ref().set_nodelay(true).expect("set");
+        for byte in masked(&content) {
+            // The server may have closed before all of it was sent.
+            let _ = input.get_mut().write_all(&[byte]);
+            thread::yield_now();
+        }
+        assert_eq!(close_code(&mut input), Some(code), "{content:?}");
+    }
 }
 
 #[test]

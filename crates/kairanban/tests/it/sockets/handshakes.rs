@@ -22,7 +22,7 @@ fn with(from: &str, to: &str) -> String {
 }
 
 /// What is replaced in a good handshake, by what, and the status of the answer.
-const HANDSHAKES: [(&str, &str, u16); 16] = [
+const HANDSHAKES: [(&str, &str, u16); 17] = [
     ("", "", 101),
     ("websocket", "WebSocket", 101),
     (
@@ -41,6 +41,11 @@ const HANDSHAKES: [(&str, &str, u16); 16] = [
     ("Connection: Upgrade", "Connection: close", 426),
     ("HTTP/1.1", "HTTP/1.0", 426),
     ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
+    (
+        "\r\n\r\n",
+        "\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        400,
+    ),
     ("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\n", 400),
     ("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
 ];
@@ -58,6 +63,23 @@ fn what_is_no_handshake_is_refused_with_what_to_send() {
         let says =
             head.contains("sec-websocket-version: 13") && head.contains("upgrade: websocket");
         assert!(status != 426 || says, "{request}{head}");
+    }
+}
+
+#[test]
+fn a_second_key_is_named() {
+    let node = Node::start(Database::sqlite());
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for second in [key, "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"] {
+        let request = with(key, &format!("{key}{second}Accept: text/plain\r\n"));
+        let mut connection = wire::connect(node.address);
+        connection.write_all(request.as_bytes()).expect("sent");
+        let answer = wire::read_answer(&mut BufReader::new(connection), false);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(
+            answer.body.contains("only one Sec-WebSocket-Key"),
+            "{answer:?}"
+        );
     }
 }
 
