@@ -182,6 +182,13 @@ impl ApiError {
         retry_after_s: 5,
     };
 
+    /// The client has as many readings in progress as it may.
+    pub const TOO_MANY_READS: Self = Self::TooMany {
+        what: "readings from the database by one address at a time",
+        setting: "limits.reads_per_client_max",
+        retry_after_s: 1,
+    };
+
     /// Returns the seconds after which another attempt may help, if one may.
     pub const fn retry_after_s(&self) -> Option<u64> {
         match self {

@@ -14,7 +14,7 @@ use crate::{
     auth::Caller,
     encode::Bye,
     error::ApiError,
-    limits::ClientAddress,
+    limits::{ClientAddress, reading::EndsReading},
     net::{
         connection_gate::ConnectionPermit,
         request_clock::{EndsWithClient, RequestClock},
@@ -65,10 +65,12 @@ pub(super) async fn admit_stream<T>(
         }
         caller => caller?,
     };
-    if state.count_unloaded(request, &caller, boards).is_err() {
+    // Whatever is read, is read before the stream begins.
+    let _ends = EndsReading;
+    let Ok(_unloaded) = state.begin_unloaded(request, &caller, boards).await else {
         return Ok(Admission::Refused(Bye::Limit));
-    }
-    match watch(&caller, &|| state.reads.take(client).is_ok()).await {
+    };
+    match watch(&caller, &|| state.try_begin_read(client)).await {
         Err(WatchError::Store(StoreError::Unavailable(cause))) => Ok(unavailable(request, &cause)),
         Err(WatchError::Store(error)) => Err(error.into()),
         Err(WatchError::TooManyReads) => Ok(Admission::Refused(Bye::Limit)),

@@ -32,6 +32,7 @@ use super::{
     one_at_a_time::{BodyPart, OneAtATime},
     split_body::SplitBody,
 };
+use crate::limits::reading;
 
 /// Added to the time of a body, so that the handler that waits for it can answer first.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
@@ -345,7 +346,8 @@ pub async fn notify_clock<B: MessageBody>(
         }
     }
     // If it fails, what actix answers then is small and is complete at once.
-    let response = next.call(request).await?;
+    let (response, reading) = reading::in_request(next.call(request)).await;
+    let response = response?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(clock) = &answering.0
     {
@@ -353,7 +355,7 @@ pub async fn notify_clock<B: MessageBody>(
         clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
         clock.0.requests.head_is_read(Some(BodyPart::Endless));
     }
-    Ok(response.map_body(|_, body| SplitBody::new(body, answering)))
+    Ok(response.map_body(|_, body| SplitBody::new(body, (answering, reading))))
 }
 
 /// Notifies the clock that an answer is complete, when it is dropped.
