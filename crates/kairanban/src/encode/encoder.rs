@@ -97,8 +97,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes what a reader missed, a patch that leads to `snapshot`; or that list, if the patch is
-    /// long.
+    /// Encodes what a reader missed, a patch that leads to `snapshot`; or that list, if the patch
+    /// is long.
     #[must_use]
     pub fn missed(&self, missed: &Patch, snapshot: &Snapshot) -> Frame {
         self.missed_in(self.format.row().one_board, missed, snapshot)

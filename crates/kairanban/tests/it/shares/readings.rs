@@ -26,7 +26,8 @@ const LONG: &str = "/api/v1/boards/main/topics?limit=500";
 /// Fills the board with 4 MB.
 fn fill(node: &Node) {
     let write = if node.database.is_postgres() {
-        "INSERT INTO topics (comment) SELECT repeat('\u{1f4cc}', 1990) FROM generate_series(1, 500);"
+        "INSERT INTO topics (comment) \
+         SELECT repeat('\u{1f4cc}', 1990) FROM generate_series(1, 500);"
     } else {
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 500) \
          INSERT INTO topics (comment) SELECT replace(hex(zeroblob(995)), '0', '\u{1f4cc}') FROM n;"
