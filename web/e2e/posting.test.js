@@ -121,7 +121,7 @@ test("what the server refuses goes back to the form, with what is wrong; or stay
   withPage(async (page, _node, context) => {
     await send(page, "a\u0007b");
     await page.waitForSelector("#comment-fault:not(:empty)");
-    assert.equal(await fault(page), "This text contains a control character or an invisible one that cannot be posted.");
+    assert.equal(await fault(page), "This text contains a control character, an invisible one or a noncharacter that cannot be posted.");
     assert.equal(await page.inputValue("#comment"), "a\u0007b");
     assert.equal(await waiting(page).count(), 0);
     let go = () => {};
@@ -136,7 +136,7 @@ test("what the server refuses goes back to the form, with what is wrong; or stay
     const row = page.locator('.topic[data-state="failed"]');
     await row.waitFor();
     assert.equal(await row.locator(".note").getAttribute("role"), "alert");
-    assert.equal(await row.locator(".why").innerText(), "This text contains a control character or an invisible one that cannot be posted.");
+    assert.equal(await row.locator(".why").innerText(), "This text contains a control character, an invisible one or a noncharacter that cannot be posted.");
     assert.deepEqual(await row.locator("button:visible").allInnerTexts(), ["Send again", "Edit", "Discard"]);
     assert.equal(await page.inputValue("#comment"), "the next");
     await row.getByRole("button", { name: "Edit" }).click();

@@ -33,6 +33,12 @@ pub enum InvalidReason {
          them needs"
     )]
     HiddenCharacter,
+    /// A code point that Unicode keeps from ever being a character.
+    #[error(
+        "must not contain noncharacters, such as U+FFFE and U+FFFF, which Unicode keeps from ever \
+         being characters"
+    )]
+    Noncharacter,
     /// A text that is not a valid board name.
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]
     NotAName,
@@ -88,7 +94,9 @@ impl InvalidReason {
         match self {
             Self::Empty => "empty",
             Self::TooLong { .. } => "too_long",
-            Self::ForbiddenCharacter | Self::HiddenCharacter => "forbidden_character",
+            Self::ForbiddenCharacter | Self::HiddenCharacter | Self::Noncharacter => {
+                "forbidden_character"
+            }
             Self::NotAName => "not_a_name",
             Self::NotOneOf { .. } => "not_one_of",
             Self::PiledMarks => "piled_marks",

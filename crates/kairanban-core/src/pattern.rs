@@ -27,8 +27,9 @@ impl TextPattern {
     }
 
     /// Describes a line that people read as a name, of up to `chars_max` characters when it is
-    /// trimmed. The expression does not tell those that hide a character beyond U+FFFF or one that
-    /// letters or emoji may need, and those that pile up marks on a letter.
+    /// trimmed. The expression does not tell those that hide a character beyond U+FFFF, or hold a
+    /// noncharacter there, those that hide one that letters or emoji may need, and those that pile
+    /// up marks on a letter.
     pub(crate) fn name(chars_max: usize) -> Self {
         Self::between_spaces(&name_chars(chars_max))
     }
@@ -61,7 +62,7 @@ fn kept(character: &str, forbidden: &[&str], chars_max: usize) -> String {
 }
 
 fn name_chars(chars_max: usize) -> String {
-    let forbidden = [CONTROL, BIDI, INVISIBLE];
+    let forbidden = [CONTROL, BIDI, INVISIBLE, NONCHARACTERS];
     kept(&format!("[^{}]", forbidden.concat()), &forbidden, chars_max)
 }
 
@@ -84,6 +85,9 @@ const INVISIBLE: &str = concat!(
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f",
     r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe03-\ufe0d\ufeff\uffa0\ufff0-\ufffb",
 );
+
+/// Noncharacters, as in `text::is_noncharacter`: up to U+FFFF.
+const NONCHARACTERS: &str = r"\ufdd0-\ufdef\ufffe\uffff";
 
 /// The byte order mark.
 pub(crate) const BYTE_ORDER_MARK: &str = r"\ufeff";

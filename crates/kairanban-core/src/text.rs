@@ -7,8 +7,8 @@ mod search;
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{
-        BidiControl, DefaultIgnorableCodePoint, GeneralCategory, PatternWhiteSpace,
-        PrependedConcatenationMark, WhiteSpace,
+        BidiControl, DefaultIgnorableCodePoint, GeneralCategory, NoncharacterCodePoint,
+        PatternWhiteSpace, PrependedConcatenationMark, WhiteSpace,
     },
 };
 
@@ -49,6 +49,11 @@ pub(crate) fn is_mark(c: char) -> bool {
     )
 }
 
+/// Returns whether Unicode keeps a code point from ever being a character.
+pub(crate) fn is_noncharacter(c: char) -> bool {
+    CodePointSetData::new::<NoncharacterCodePoint>().contains(c)
+}
+
 /// Returns whether a text would be shown as an empty one.
 #[must_use]
 pub fn looks_empty(text: &str) -> bool {
@@ -78,6 +83,8 @@ pub(crate) fn name_fault(name: &str, chars_max: usize) -> Option<InvalidReason> 
         Some(InvalidReason::TooLong { chars_max })
     } else if name.chars().any(char::is_control) || hidden::hides_something(name) {
         Some(InvalidReason::HiddenCharacter)
+    } else if name.chars().any(is_noncharacter) {
+        Some(InvalidReason::Noncharacter)
     } else if piles_marks(name) {
         Some(InvalidReason::PiledMarks)
     } else {
@@ -88,6 +95,20 @@ pub(crate) fn name_fault(name: &str, chars_max: usize) -> Option<InvalidReason> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two at the end of each plane, and 32 more (Unicode, section 23.7).
+    #[test]
+    fn no_name_holds_a_noncharacter() {
+        let found = ('\0'..=char::MAX).filter(|c| is_noncharacter(*c));
+        let fault = |c: char| name_fault(&format!("a{c}"), 80);
+        assert!(
+            found
+                .clone()
+                .all(|c| fault(c) == Some(InvalidReason::Noncharacter))
+        );
+        assert_eq!(found.count(), 66);
+        assert_eq!(fault('\u{fffd}').or(fault('\u{10fffd}')), None);
+    }
 
     #[test]
     fn characters_that_show_nothing_are_known() {

@@ -6,18 +6,25 @@ use kairanban_store::{Store, StoreError};
 use parking_lot::Mutex;
 use tokio::time::{error::Elapsed, timeout};
 
+use crate::limits::reading;
+
 /// The most statements in one piece of background work.
 const BACKGROUND_ANSWERS: u32 = 10;
 
-/// Runs `work` on a blocking thread. Dropping the future does not stop it.
+/// Runs `work` on a blocking thread. Dropping the future does not stop it, and the reading that the
+/// request has in progress lasts as long.
 ///
 /// # Errors
 /// The errors of `work`; one more if it panics.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let span = tracing::Span::current();
-    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    let (span, reading) = (tracing::Span::current(), reading::current());
+    let work = move || {
+        let _in_progress = reading;
+        span.in_scope(work)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 

@@ -29,7 +29,9 @@ pub use formats::{
     TEXT_SLOT,
 };
 pub use fragments::Fragments;
-pub use frame::{Chunk, Frame, Wire, block, gzip, gzip_of_parts, payload_of, pieces_of};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use frame::payload_of;
+pub use frame::{Chunk, Frame, Wire, block, gzip, gzip_of_parts, pieces_of};
 pub use ndjson::{ack, refused};
 pub use views::{
     TopicView, exact_time, json, rfc3339, rfc3339_or_null, time_in_seconds, topic_views,

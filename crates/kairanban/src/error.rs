@@ -195,6 +195,13 @@ impl ApiError {
         retry_after: Duration::from_secs(5),
     };
 
+    /// The client has as many reads in progress as it may.
+    pub const TOO_MANY_READS: Self = Self::TooMany {
+        what: "reads of the database by one address at a time",
+        setting: "limits.reads_per_client_max",
+        retry_after: Duration::from_secs(1),
+    };
+
     /// Returns how long until another attempt may help, if one may.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

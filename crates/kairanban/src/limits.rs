@@ -3,6 +3,7 @@
 
 mod client;
 mod quota;
+pub mod reading;
 
 use std::{
     num::NonZero,
@@ -10,9 +11,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use dashmap::DashMap;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::config::LimitsSettings;
 
@@ -20,15 +26,15 @@ pub use client::ClientAddress;
 use client::Share;
 pub use quota::{ClientQuota, Quotas, TokenQuota};
 
-/// Limits how many streams, connections or searches are open at a time, in all and per client. A
-/// clone is another handle to the same gate.
+/// Limits how many streams, connections, readings or searches are open at a time, in all and per
+/// client. A clone is another handle to the same gate.
 #[derive(Clone, Debug)]
 pub struct ClientGate(Arc<GateCounters>);
 
 #[derive(Debug)]
 struct GateCounters {
     open: AtomicUsize,
-    per_share: DashMap<Share, usize>,
+    per_share: DashMap<Share, Arc<Semaphore>>,
     max: usize,
     per_client_max: usize,
     clients_per_site: NonZero<u32>,
@@ -43,12 +49,12 @@ pub enum NoRoom {
     ForClient,
 }
 
-/// The right to one open stream, connection or search. Dropping it releases it.
+/// The right to one open stream, connection, reading or search. Dropping it releases it.
 #[derive(Debug)]
 pub struct GatePermit {
     gate: Arc<GateCounters>,
     client: Option<ClientAddress>,
-    /// The number of the client's shares in which it counts.
+    /// The number of the client's shares in which it has a place.
     counted: u8,
 }
 
@@ -57,6 +63,12 @@ impl ClientGate {
     #[must_use]
     pub fn of_streams(limits: &LimitsSettings) -> Self {
         Self::counting(limits, limits.streams_max, limits.streams_per_client_max)
+    }
+
+    /// Creates the gate of readings.
+    #[must_use]
+    pub fn of_reads(limits: &LimitsSettings) -> Self {
+        Self::counting(limits, usize::MAX, limits.reads_per_client_max.get())
     }
 
     /// Creates the gate of searches.
@@ -89,24 +101,49 @@ impl ClientGate {
     /// # Errors
     /// If there is no room, with the reason.
     pub fn try_enter(&self, client: Option<ClientAddress>) -> Result<GatePermit, NoRoom> {
+        let mut permit = self.count(client)?;
+        for share in permit.shares() {
+            let places = self.0.places(share);
+            let place = places.try_acquire().map_err(|_| NoRoom::ForClient)?;
+            // Given back by number: a stream has room for no more.
+            place.forget();
+            permit.counted += 1;
+        }
+        Ok(permit)
+    }
+
+    /// Admits a client as [`enter`](Self::enter) does, once others of its share have left, for
+    /// which it waits at most for `patience`. Who came first is admitted first. Cancel safe.
+    ///
+    /// # Errors
+    /// If there is no room then, with the reason.
+    pub async fn enter_in_turn(
+        &self,
+        client: Option<ClientAddress>,
+        patience: Duration,
+    ) -> Result<GatePermit, NoRoom> {
+        let (mut permit, until) = (self.count(client)?, Instant::now() + patience);
+        for share in permit.shares() {
+            let places = self.0.places(share);
+            let place = timeout_at(until, places.acquire()).await;
+            let place = place.ok().and_then(Result::ok).ok_or(NoRoom::ForClient)?;
+            place.forget();
+            permit.counted += 1;
+        }
+        Ok(permit)
+    }
+
+    /// Counts a client in all.
+    fn count(&self, client: Option<ClientAddress>) -> Result<GatePermit, NoRoom> {
         // Counts first, so that two clients that come at once cannot both take the last permit.
         let open = self.0.open.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut permit = GatePermit {
+        let permit = GatePermit {
             gate: Arc::clone(&self.0),
             client,
             counted: 0,
         };
         if open > self.0.max {
             return Err(NoRoom::InAll);
-        }
-        for (share, times) in permit.shares() {
-            let max = self.0.per_client_max.saturating_mul(times.get() as usize);
-            let mut open = self.0.per_share.entry(share).or_insert(0);
-            if *open >= max {
-                return Err(NoRoom::ForClient);
-            }
-            *open += 1;
-            permit.counted += 1;
         }
         Ok(permit)
     }
@@ -124,6 +161,32 @@ impl ClientGate {
     }
 }
 
+impl GateCounters {
+    /// Returns the places of a share.
+    fn places(&self, (share, times): (Share, NonZero<u32>)) -> Arc<Semaphore> {
+        let places = self.per_share.entry(share);
+        let new = || Arc::new(Semaphore::new(self.places_max(times)));
+        Arc::clone(&places.or_insert_with(new))
+    }
+
+    /// Returns how many places a share has that is some times the limit of a client.
+    fn places_max(&self, times: NonZero<u32>) -> usize {
+        let max = self.per_client_max.saturating_mul(times.get() as usize);
+        max.min(Semaphore::MAX_PERMITS)
+    }
+
+    /// Gives a place of a share back, if one was taken, and forgets a share that is not used.
+    fn leave(&self, share: Share, times: NonZero<u32>, has_place: bool) {
+        if has_place && let Some(places) = self.per_share.get(&share) {
+            places.add_permits(1);
+        }
+        // Who waits for a place, or is about to take one, holds the share as well.
+        self.per_share.remove_if(&share, |_, places| {
+            Arc::strong_count(places) == 1 && places.available_permits() == self.places_max(times)
+        });
+    }
+}
+
 impl GatePermit {
     fn shares(&self) -> impl Iterator<Item = (Share, NonZero<u32>)> + use<> {
         let clients_per_site = self.gate.clients_per_site;
@@ -136,11 +199,8 @@ impl GatePermit {
 impl Drop for GatePermit {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Ordering::AcqRel);
-        for (share, _) in self.shares().take(usize::from(self.counted)) {
-            if let Some(mut open) = self.gate.per_share.get_mut(&share) {
-                *open -= 1;
-            }
-            self.gate.per_share.remove_if(&share, |_, open| *open == 0);
+        for (place, (share, times)) in (0..).zip(self.shares()) {
+            self.gate.leave(share, times, place < self.counted);
         }
     }
 }
@@ -188,6 +248,29 @@ mod tests {
         let elsewhere = gate.enter(client("2001:db8:2::1"));
         assert!(elsewhere.is_some(), "another /48");
         drop((admitted, elsewhere));
+        assert_eq!((gate.open(), gate.0.per_share.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_admitted_in_turn_and_not_for_ever() {
+        let gate = gate(usize::MAX, 1, 9);
+        let (short, long) = (Duration::from_millis(10), Duration::from_secs(60));
+        let first = gate.enter(client("1.1.1.1")).expect("room");
+        let refused = gate.enter_in_turn(client("1.1.1.1"), short).await;
+        assert_eq!(refused.err(), Some(NoRoom::ForClient));
+        let other = gate.enter_in_turn(client("2.2.2.2"), Duration::ZERO).await;
+        assert!(other.is_ok(), "another client does not wait");
+        let dropped = gate.enter_in_turn(client("1.1.1.1"), long);
+        assert!(timeout_at(Instant::now() + short, dropped).await.is_err());
+        let waiting = gate.enter_in_turn(client("1.1.1.1"), long);
+        let leaving = async {
+            tokio::task::yield_now().await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(waiting, leaving);
+        assert!(gate.enter(client("1.1.1.1")).is_none());
+        assert!(second.is_ok());
+        drop((second, other));
         assert_eq!((gate.open(), gate.0.per_share.len()), (0, 0));
     }
 }

@@ -17,7 +17,10 @@ use crate::{
     config::Config,
     encode::{Fragments, StreamFormat},
     error::ApiError,
-    limits::{ClientAddress, ClientGate, ClientQuota, Quotas, TokenQuota},
+    limits::{
+        ClientAddress, ClientGate, ClientQuota, Quotas, TokenQuota,
+        reading::{self, EndsReading},
+    },
     metrics::{Figures, Metrics, RequestMetrics},
     readiness::Readiness,
     render::page::Pages,
@@ -26,6 +29,9 @@ use crate::{
     site::Site,
     stream::{StreamDeps, StreamTiming, TimerWheel},
 };
+
+/// How long a request waits for the client's turn to read, and a search for others to end.
+pub const TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// The state that all handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,6 +56,8 @@ pub struct AppStateInner {
     pub quota: Arc<ClientQuota>,
     /// Limits what each client reads from the database.
     pub reads: Arc<ClientQuota>,
+    /// Limits the readings of each client that are in progress.
+    pub read_gate: ClientGate,
     /// Limits the searches that run at a time, and so the connections to the database that they
     /// take.
     pub search_slots: Arc<Semaphore>,
@@ -154,6 +162,7 @@ impl AppState {
             gate,
             quota: Arc::clone(&quotas.writes),
             reads: Arc::clone(&quotas.reads),
+            read_gate: ClientGate::of_reads(&config.limits),
             search_slots: Arc::new(Semaphore::new(config.limits.searches_max.get())),
             search_gate: ClientGate::of_searches(&config.limits),
             bad_tokens: Arc::clone(&quotas.bad_tokens),
@@ -227,21 +236,65 @@ impl AppState {
             .take(ClientAddress::of(request, &self.trusted_proxies))
     }
 
-    /// Counts a reading for each board that is not in memory, or that the caller may not read: the
-    /// database is asked for those. So made-up boards and hidden ones count alike.
+    /// Counts a reading that reaches the database, and begins it once it is the client's turn. It is
+    /// in progress until the answer is sent.
     ///
     /// # Errors
-    /// 429, if the client has read too much.
-    pub fn count_unloaded<'b>(
+    /// 429, if the client has read too much, or has too many readings in progress.
+    pub async fn begin_read(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        self.count_read(request)?;
+        self.wait_for_turn(request).await
+    }
+
+    /// Counts a reading for each board that is not in memory, or that the caller may not read: the
+    /// database is asked for those. So made-up boards and hidden ones count alike. If there are any,
+    /// begins to read them, one after the other, once it is the client's turn; until what is
+    /// returned is dropped.
+    ///
+    /// # Errors
+    /// As [`begin_read`](Self::begin_read).
+    pub async fn begin_unloaded<'b>(
         &self,
         request: &HttpRequest,
         caller: &Caller,
         boards: impl IntoIterator<Item = &'b BoardName>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<EndsReading>, ApiError> {
         let mut unloaded = boards
             .into_iter()
-            .filter(|board| !self.boards.is_at_hand(caller, board));
-        unloaded.try_for_each(|_| self.count_read(request))
+            .filter(|board| !self.boards.is_at_hand(caller, board))
+            .peekable();
+        if unloaded.peek().is_none() {
+            return Ok(None);
+        }
+        unloaded.try_for_each(|_| self.count_read(request))?;
+        self.wait_for_turn(request).await?;
+        Ok(Some(EndsReading))
+    }
+
+    /// Counts a reading and begins it, if it need not wait for the client's turn. Returns whether
+    /// it did.
+    pub fn try_begin_read(&self, client: Option<ClientAddress>) -> bool {
+        if self.reads.take(client).is_err() {
+            return false;
+        }
+        if reading::current().is_none() {
+            let Some(permit) = self.read_gate.enter(client) else {
+                return false;
+            };
+            reading::begin(permit);
+        }
+        true
+    }
+
+    async fn wait_for_turn(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        // One that waits for a second turn could wait for itself.
+        if reading::current().is_some() {
+            return Ok(());
+        }
+        let client = ClientAddress::of(request, &self.trusted_proxies);
+        let turn = self.read_gate.enter_in_turn(client, TURN_WAIT).await;
+        reading::begin(turn.map_err(|_| ApiError::TOO_MANY_READS)?);
+        Ok(())
     }
 }
 

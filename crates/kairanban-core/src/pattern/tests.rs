@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 use super::TextPattern;
 use crate::{
     BoardName, BoardTitle, Cursor, IdempotencyKey, Invalid, InvalidReason, NewTopic, TokenName,
-    text::is_invisible,
+    text::{is_invisible, is_noncharacter},
 };
 
 /// A rule beside its pattern.
@@ -85,17 +85,22 @@ fn is_described(text: &str, checked: &Result<NewTopic, Vec<Invalid>>) -> bool {
     is_piled || is_invisible
 }
 
-/// Returns whether a name is allowed, or is refused for piled marks or for invisible characters of
-/// those that the pattern does not name alone.
+/// Returns whether a name is allowed, or is refused for piled marks or for invisible characters and
+/// noncharacters of those that the pattern does not name alone.
 fn is_described_name(text: &str, fault: fn(&str) -> Option<Invalid>) -> bool {
     const IN_CONTEXT: &str = "\u{180b}\u{180c}\u{180d}\u{180e}\u{180f}\u{200c}\u{200d}\
         \u{fe00}\u{fe01}\u{fe02}\u{fe0e}\u{fe0f}";
     let named = text.replace(
-        |c: char| is_invisible(c) && (c > '\u{ffff}' || IN_CONTEXT.contains(c)),
+        |c: char| {
+            (is_invisible(c) && IN_CONTEXT.contains(c))
+                || (c > '\u{ffff}' && (is_invisible(c) || is_noncharacter(c)))
+        },
         "a",
     );
     let found = match fault(text).map(|fault| fault.reason) {
-        Some(InvalidReason::HiddenCharacter) => fault(&named).map(|fault| fault.reason),
+        Some(InvalidReason::HiddenCharacter | InvalidReason::Noncharacter) => {
+            fault(&named).map(|fault| fault.reason)
+        }
         found => found,
     };
     matches!(found, None | Some(InvalidReason::PiledMarks))
@@ -104,7 +109,8 @@ fn is_described_name(text: &str, fault: fn(&str) -> Option<Invalid>) -> bool {
 /// The characters on both sides of each boundary in the patterns, and some that the names are of.
 const CHARS: &str = "\0\u{8}\t\n\u{b}\u{c}\r\u{e}\u{1f} !~\u{7f}\u{80}\u{85}\u{9f}\u{a0}\u{ad}\
     \u{61c}\u{1680}\u{180e}\u{2000}\u{200a}\u{200b}\u{200e}\u{2028}\u{202a}\u{202f}\u{205f}\
-    \u{2060}\u{2066}\u{3000}\u{301}\u{feff}\u{fff9}\u{10ffff}azfg0189AZ-_.回é";
+    \u{2060}\u{2066}\u{3000}\u{301}\u{fdcf}\u{fdd0}\u{fdef}\u{fdf0}\u{feff}\u{fff9}\u{fffd}\
+    \u{ffff}\u{10ffff}azfg0189AZ-_.回é";
 
 fn texts() -> impl Strategy<Value = String> {
     let pool: Vec<char> = CHARS.chars().collect();
@@ -142,7 +148,7 @@ fn each_rule_accepts_what_its_pattern_describes() {
 #[test]
 fn each_rule_agrees_on_each_character_wherever_it_stands() {
     let cases = cases();
-    let far = ('\u{fe00}'..='\u{10000}').chain(['\u{10ffff}']);
+    let far = ('\u{fdc0}'..='\u{10000}').chain(['\u{10ffff}']);
     for c in ('\0'..='\u{3170}').chain(far) {
         for text in [
             format!("{c}"),

@@ -348,6 +348,8 @@ sections! {
         reads_per_client_burst: NonZero<u32>,
         /// Reads of the database by one address per second.
         reads_per_client_per_s: NonZero<u32>,
+        /// Reads of the database by one address in progress.
+        reads_per_client_max: NonZero<usize>,
         /// Reads of the database per second that strangers cause and that find nothing.
         empty_reads_per_s: NonZero<u32>,
         /// Searches at a time.

@@ -35,6 +35,11 @@ impl EventEncoder for CommentEncoder {
         comments(update.posted.iter(), &update.patch.to)
     }
 
+    /// What is on the list is not new.
+    fn may_send_list(&self) -> bool {
+        false
+    }
+
     /// Begins with the next comment: what is on the list is not new.
     fn default_start(&self) -> StartAt {
         StartAt::Now

@@ -23,6 +23,11 @@ pub(super) trait EventEncoder: Sync {
     /// back.
     fn update(&self, fragments: &Fragments, update: &Update) -> Bytes;
 
+    /// Returns whether the list may be sent instead of a patch that leads to it.
+    fn may_send_list(&self) -> bool {
+        true
+    }
+
     /// Returns where a reader begins who does not ask for a place.
     fn default_start(&self) -> StartAt {
         StartAt::List

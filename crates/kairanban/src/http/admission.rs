@@ -13,7 +13,7 @@ use crate::{
     auth::Caller,
     encode::Bye,
     error::ApiError,
-    limits::ClientAddress,
+    limits::{ClientAddress, reading::EndsReading},
     net::{
         connection_gate::ConnectionPermit,
         request_clock::{EndsWithClient, RequestClock},
@@ -75,10 +75,12 @@ pub(super) async fn admit_stream<T>(
         Err(error) => return refuse(request, error),
         Ok(caller) => caller,
     };
-    if state.count_unloaded(request, &caller, boards).is_err() {
+    // Whatever is read, is read before the stream begins.
+    let _ends = EndsReading;
+    let Ok(_unloaded) = state.begin_unloaded(request, &caller, boards).await else {
         return Ok(Admission::Refused(Bye::Limit));
-    }
-    match watch(&caller, &|| state.reads.take(client).is_ok()).await {
+    };
+    match watch(&caller, &|| state.try_begin_read(client)).await {
         Err(WatchError::Store(error)) => refuse(request, error.into()),
         Err(WatchError::TooManyReads) => Ok(Admission::Refused(Bye::Limit)),
         Ok(watched) => Ok(Admission::Open(StreamReader { caller, permit }, watched)),

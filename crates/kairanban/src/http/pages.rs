@@ -86,7 +86,7 @@ pub async fn get_feed(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
     let board = board_name(&board)?;
-    state.count_unloaded(&request, &caller, [&board])?;
+    let _unloaded = state.begin_unloaded(&request, &caller, [&board]).await?;
     let view = state.boards.read(&caller, &board).await?;
     let title = state.boards.navigation(&caller, &board).await.title;
     let tag = tag_of(format!("{} {title}", view.snapshot.cursor()).as_bytes());
@@ -107,7 +107,7 @@ async fn get(
     board: &BoardName,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of_page(request, state, board).await?;
-    state.count_unloaded(request, &caller, [board])?;
+    let _unloaded = state.begin_unloaded(request, &caller, [board]).await?;
     let view = state.boards.read(&caller, board).await?;
     match Representation::of_page(request) {
         Representation::Json => topic_list::list(request, &view),

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod inbound;
+mod outbound;
 
 use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
@@ -11,7 +12,6 @@ use actix_web::{
 };
 use actix_ws::{
     AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, ProtocolError,
-    Session,
 };
 use bytes::Bytes;
 use futures_util::future::OptionFuture;
@@ -23,10 +23,11 @@ use tokio::{
 };
 
 use inbound::{CheckedFrames, SocketWatch};
+use outbound::{FrameSender, send_frames};
 
 use crate::{
     auth::Caller,
-    encode::{self, Bye, StreamFormat, payload_of},
+    encode::{self, Bye, Chunk, StreamFormat},
     error::ApiError,
     http::{
         admission::Admission,
@@ -94,9 +95,10 @@ pub async fn get_board_socket(
     let watch = SocketWatch::default();
     let payload = watched(&request, payload, &state, watch.clone()).await;
     let bad_request = |error: actix_web::Error| ApiError::bad_request(error.to_string());
-    let (response, session, messages) = payload
+    let (response, _, messages) = payload
         .and_then(|payload| actix_ws::handle(&request, payload))
         .map_err(bad_request)?;
+    let (response, output) = send_frames(response);
     if let Some(connection) = request.conn_data::<ConnectionPermit>() {
         connection.leave();
     }
@@ -115,7 +117,7 @@ pub async fn get_board_socket(
     let stream = ChunkReceiver::new(stream, &dispatchers(&request));
     rt::spawn(
         Socket {
-            session,
+            output,
             messages,
             watch,
             stream,
@@ -155,7 +157,7 @@ struct PostHandler {
 }
 
 struct Socket {
-    session: Session,
+    output: FrameSender,
     messages: AggregatedMessageStream,
     watch: SocketWatch,
     stream: ChunkReceiver<BoardStream>,
@@ -191,7 +193,7 @@ impl Socket {
             SocketEnd::Fault(reason) => Some(reason),
         };
         // The client may be gone already.
-        let _ = self.session.close(reason).await;
+        let _ = self.output.close(reason).await;
     }
 
     /// Sends updates and answers messages, one after the other, until either side ends.
@@ -202,14 +204,14 @@ impl Socket {
         loop {
             let sent = tokio::select! {
                 piece = self.stream.next() => match piece {
-                    Some(chunks) => frames(&mut self.session, &payload_of(&chunks)).await,
+                    Some(chunks) => send_chunks(&self.output, &chunks).await,
                     None => return SocketEnd::Server(CloseCode::Normal),
                 },
                 answer = OptionFuture::from(asked.as_mut()), if asked.is_some() => {
                     asked = None;
                     let (answer, is_bad) = answer.unwrap_or_default();
                     refused = if is_bad { refused + 1 } else { 0 };
-                    let sent = frames(&mut self.session, &answer).await;
+                    let sent = self.output.lines(&answer).await;
                     if refused >= self.post_handler.state.bad_messages_max {
                         return SocketEnd::Fault(too_many_refused(refused));
                     }
@@ -226,7 +228,7 @@ impl Socket {
                         // Nothing else would let others have their turn, however many come.
                         Some(Ok(AggregatedMessage::Ping(bytes))) => {
                             yield_now().await;
-                            self.session.pong(&bytes).await
+                            self.output.pong(bytes).await
                         }
                         Some(Ok(AggregatedMessage::Pong(_))) => {
                             yield_now().await;
@@ -251,7 +253,7 @@ impl Socket {
                     }
                     ping_at = Instant::now() + self.heartbeat;
                     self.watch.pinged();
-                    self.session.ping(b"").await
+                    self.output.ping().await
                 }
             };
             if sent.is_err() {
@@ -285,15 +287,10 @@ fn close_code(error: &ProtocolError) -> CloseCode {
     }
 }
 
-/// Sends lines as frames. The empty ones only keep a stream open; here pings do that.
-async fn frames(session: &mut Session, lines: &[u8]) -> Result<(), Closed> {
-    for line in lines
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
-        session
-            .text(String::from_utf8_lossy(line).into_owned())
-            .await?;
+/// Sends what a stream sends. Others are sent the same bytes.
+async fn send_chunks(output: &FrameSender, chunks: &[Chunk]) -> Result<(), Closed> {
+    for chunk in chunks {
+        output.lines(&chunk.payload()).await?;
     }
     Ok(())
 }

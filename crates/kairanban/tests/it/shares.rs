@@ -1,6 +1,7 @@
 //! Each client has a share, and each token: a client that takes more is refused, and no other.
 
 mod flood;
+mod readings;
 mod socket_flood;
 mod sockets;
 mod tokens;

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufReader, Write as _},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{
     node::{Database, Node},
+    sockets::frames::HANDSHAKE,
     wire,
 };
 
@@ -23,6 +24,9 @@ const MANY: [(&str, &str); 2] = [
     ("LIMITS__STREAMS_PER_CLIENT_MAX", "1000"),
     ("SERVER__WORKERS", "2"),
 ];
+
+/// The size of the list, about.
+const LIST: usize = 4_000_000;
 
 /// A way to ask for the whole list: its name, path, `Accept` and `Accept-Language`.
 type Way = (&'static str, &'static str, &'static str, &'static str);
@@ -47,23 +51,39 @@ fn resident(node: &Node) -> usize {
     kilobytes * 1_024
 }
 
-/// Asks, and reads nothing but the beginning.
-fn ask(node: &Node, (_, path, accept, language): Way, version: &str) -> TcpStream {
+/// Connects with little room for what is not read.
+fn connect(node: &Node) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("set");
     socket.connect(&node.address.into()).expect("connected");
-    let mut connection: TcpStream = socket.into();
-    write!(
-        connection,
-        "GET {path} HTTP/{version}\r\nHost: localhost\r\nAccept: {accept}\r\n\
-         Accept-Language: {language}\r\n\r\n"
-    )
-    .expect("asked");
+    socket.into()
+}
+
+/// Sends a request.
+fn send(node: &Node, request: &[u8]) -> TcpStream {
+    let mut connection = connect(node);
+    connection.write_all(request).expect("asked");
     connection
         .set_read_timeout(Some(wire::PATIENCE))
         .expect("a time limit");
-    connection.peek(&mut [0; 1]).expect("an answer");
     connection
+}
+
+fn ask(node: &Node, (_, path, accept, language): Way, version: &str) -> TcpStream {
+    let request = format!(
+        "GET {path} HTTP/{version}\r\nHost: localhost\r\nAccept: {accept}\r\n\
+         Accept-Language: {language}\r\n\r\n"
+    );
+    send(node, request.as_bytes())
+}
+
+/// Asks as several readers do, and reads nothing but the beginning of each answer.
+fn ask_at_once(readers: usize, ask: &impl Fn() -> TcpStream) -> Vec<TcpStream> {
+    let readers: Vec<_> = (0..readers).map(|_| ask()).collect();
+    for reader in &readers {
+        reader.peek(&mut [0; 1]).expect("an answer");
+    }
+    readers
 }
 
 fn assert_bounded(node: &Node, way: Way, version: &str) {
@@ -76,15 +96,23 @@ fn assert_bounded(node: &Node, way: Way, version: &str) {
         b"",
     );
     assert!(first.status == 200 || way.0 == "a stream", "{first:?}");
-    drop(ask(node, way, version));
+    let what = format!("{} by HTTP/{version}", way.0);
+    assert_held(node, &what, READERS * OF_A_READER, || {
+        ask(node, way, version)
+    });
+}
+
+/// Asks as many readers do, who read nothing: that takes less than `max`, and is given back when
+/// they are gone.
+fn assert_held(node: &Node, what: &str, max: usize, ask: impl Fn() -> TcpStream) {
+    drop(ask_at_once(1, &ask));
     settle(node);
     let before = resident(node);
-    let readers: Vec<_> = (0..READERS).map(|_| ask(node, way, version)).collect();
+    let readers = ask_at_once(READERS, &ask);
     let held = resident(node).saturating_sub(before);
     assert!(
-        held < READERS * OF_A_READER,
-        "{READERS} readers of {} by HTTP/{version} took {} KB each",
-        way.0,
+        held < max,
+        "{READERS} readers of {what} took {} KB each",
         held / READERS / 1_024
     );
     drop(readers);
@@ -92,9 +120,8 @@ fn assert_bounded(node: &Node, way: Way, version: &str) {
     while after > before + before / 5 {
         assert!(
             gone.elapsed() < Duration::from_secs(30),
-            "{} KB before the readers of {}, {} KB after",
+            "{} KB before the readers of {what}, {} KB after",
             before / 1_024,
-            way.0,
             after / 1_024
         );
         std::thread::park_timeout(Duration::from_millis(100));
@@ -137,6 +164,56 @@ fn a_list_is_in_memory_once_however_many_do_not_read_it() {
             assert_bounded(&node, way, version);
         }
     }
+}
+
+/// A socket is sent the list in a frame, and its bytes are those of all readers.
+#[test]
+fn a_list_is_in_memory_once_however_many_sockets_do_not_read_it() {
+    let node = Node::start_with(Database::sqlite(), &MANY);
+    fill(&node);
+    let request = wire::message("GET", "/b/main/ws", &HANDSHAKE, b"");
+    assert_held(&node, "a WebSocket", READERS * OF_A_READER, || {
+        let connection = send(&node, &request);
+        // Byte by byte: nothing of the frame behind it.
+        wire::read_head(&mut BufReader::with_capacity(1, &connection));
+        connection
+    });
+}
+
+/// What each of them missed is another patch; a long one is sent as the list.
+#[test]
+fn a_list_is_in_memory_once_however_many_come_back_for_it() {
+    // All of them are on the list, or it would be sent anyway.
+    let settings = [&MANY[..], &[("BOARD__TOPICS_MAX", "1000")]].concat();
+    let node = Node::start_with(Database::sqlite(), &settings);
+    node.post("before");
+    let cursor = node.get("/api/v1/boards/main/topics");
+    let cursor = cursor.header("etag").expect("a tag").trim_matches('"');
+    fill(&node);
+    for format in ["patch", "ndjson", "html", "turbo"] {
+        let path = format!("/b/main/stream?format={format}&since={cursor}");
+        let request = wire::message("GET", &path, &[], b"");
+        let what = format!("what they missed as {format}");
+        assert_held(&node, &what, READERS * OF_A_READER, || {
+            send(&node, &request)
+        });
+    }
+}
+
+/// A page is its reader's own: a client has a few at a time, until it has read them, and is refused
+/// more.
+#[test]
+fn pages_that_are_not_read_are_few() {
+    let settings = [&MANY[..], &[("LIMITS__READS_PER_CLIENT_MAX", "4")]].concat();
+    let node = Node::start_with(Database::sqlite(), &settings);
+    fill(&node);
+    let path = "/api/v1/boards/main/topics?limit=500";
+    let request = wire::message("GET", path, &[], b"");
+    // Each as rows and as JSON, with room for what the allocator keeps.
+    let of_four = 4 * 3 * LIST;
+    let max = of_four + READERS * OF_A_READER;
+    assert_held(&node, "a page", max, || send(&node, &request));
+    assert_eq!(node.get(path).status, 200, "a neighbour that comes later");
 }
 
 /// What is the same for all is shared; what is not, is each reader's own.
@@ -201,7 +278,7 @@ fn feed_of(node: &Node, host: &str) -> wire::Answer {
         "GET /b/main/feed.xml HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )
     .expect("asked");
-    wire::read_answer(&mut std::io::BufReader::new(connection), false)
+    wire::read_answer(&mut BufReader::new(connection), false)
 }
 
 /// A feed has absolute addresses, which a client without configuration may have in any form.

@@ -37,7 +37,7 @@ pub async fn get_index(
 ) -> Result<HttpResponse, ApiError> {
     let after_name = board_after(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let sought = query.q.as_deref().map(str::trim).unwrap_or_default();
     let (boards, next) = if sought.is_empty() {
         let boards = state.boards.index(&caller, after_name, BOARDS_ON_PAGE);

@@ -49,7 +49,7 @@ pub async fn get_topics(
     query: Query<ListedQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let (board, caller) = (board_name(&board)?, caller::of(&request, &state).await?);
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let wanted = Page {
         before: topic_list::before(query.before)?,
         limit: TOPICS_ON_PAGE,
@@ -114,7 +114,7 @@ pub async fn get_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = (board_name(&path.0)?, topic_id(&path.1)?);
     let caller = caller::of(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let topic = state.boards.topic(&caller, board.clone(), id).await?;
     if Representation::of_page(&request) == Representation::Text {
         let text = render::text::topics(&[topic], state.pages.zone());
@@ -145,7 +145,7 @@ pub async fn get_qr(
     board: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let (board, caller) = (board_name(&board)?, caller::of(&request, &state).await?);
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     state.boards.board(&caller, board.clone()).await?;
     let navigation = state.boards.navigation(&caller, &board).await;
     let (site, reader) = (

@@ -52,7 +52,7 @@ pub async fn get_audit(
     query: Query<AuditQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let page = PageRequest::new(&request, &state, query.limit)?;
     let before = check_id("before", query.before, 1, "an entry")?;
     let entries = state

@@ -116,7 +116,7 @@ pub async fn get_boards(
     let page = PageRequest::new(&request, &state, query.limit)?;
     let after_name = board_after(query.after.as_deref())?;
     let caller = caller::of(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let boards = state.boards.boards(&caller, after_name, page.limit).await?;
     let response = page.begin_answer(boards.next.map(|last| format!("after={last}")));
     Ok(json(response, render::rest::boards(&boards.rows)))
@@ -143,7 +143,7 @@ pub async fn get_board_info(
     board: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller::of(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let board = state.boards.board(&caller, board_name(&board)?).await?;
     Ok(json(HttpResponse::Ok(), render::rest::board(&board)))
 }

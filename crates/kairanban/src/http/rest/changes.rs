@@ -83,7 +83,7 @@ pub async fn get_changes(
 ) -> Result<HttpResponse, ApiError> {
     let board = board_name(&board)?;
     let caller = caller::of(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let page = PageRequest::new(&request, &state, query.limit)?;
     let start = query.start()?;
     // Before the log is read: if history begins again meanwhile, the link must not be of the new

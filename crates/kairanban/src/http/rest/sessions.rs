@@ -53,7 +53,7 @@ pub async fn get_sessions(
     query: Query<SessionsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let page = PageRequest::new(&request, &state, query.limit)?;
     let after_id = check_id("after", query.after, 0, "a session")?.unwrap_or(0);
     let sessions = state

@@ -118,7 +118,7 @@ pub async fn get_tokens(
     query: Query<TokensQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let page = PageRequest::new(&request, &state, query.limit)?;
     let after_id = check_id("after", query.after, 0, "a token")?.unwrap_or(0);
     let tokens = state
@@ -183,7 +183,7 @@ pub async fn get_token(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let administrator = caller::administrator(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let token = state
         .boards
         .token(&administrator, row_id(&id, StoreError::NO_TOKEN)?)

@@ -26,7 +26,7 @@ use crate::{
     limits::ClientAddress,
     render::{self, rest::TopicListView, schemas::BoardNameSchema},
     service::{BoardView, SearchedPage},
-    state::AppState,
+    state::{AppState, TURN_WAIT},
 };
 
 /// Query parameters of a list of topics. Their bounds are settings: `openapi::set_bounds`.
@@ -87,10 +87,15 @@ pub async fn get_topics(
     if query.before.is_some() || query.limit.is_some() || query.q.is_some() {
         return page(&request, &state, &caller, board, &query).await;
     }
-    state.count_unloaded(&request, &caller, [&board])?;
+    let unloaded = state.begin_unloaded(&request, &caller, [&board]).await?;
     match query.wait {
         None => list(&request, &state.boards.read(&caller, &board).await?),
         Some(wait) => {
+            if unloaded.is_some() {
+                // Reads it first, so that the reading does not last as long as the wait.
+                state.boards.read(&caller, &board).await?;
+            }
+            drop(unloaded);
             let wait = Duration::from_secs(wait);
             let update = wait_for_update(&request, &state, &mut caller, &board, wait).await?;
             list(&request, &update)
@@ -126,9 +131,6 @@ async fn wait_for_update(
         .await?)
 }
 
-/// How long a search waits for others to end.
-const SEARCH_WAIT: Duration = Duration::from_secs(1);
-
 /// Refuses a search that the database could not take, or would take too long over.
 pub(in crate::http) fn check_search(text: &str, chars_max: usize) -> Result<(), ApiError> {
     if text.chars().nth(chars_max).is_some() {
@@ -156,7 +158,7 @@ async fn page(
     board: BoardName,
     query: &TopicsQuery,
 ) -> Result<HttpResponse, ApiError> {
-    state.count_read(request)?;
+    state.begin_read(request).await?;
     let page = PageRequest::new(request, state, query.limit)?;
     let wanted = Page {
         before: before(query.before)?,
@@ -194,7 +196,7 @@ pub(in crate::http) async fn search(
         retry_after: Duration::from_secs(1),
     })?;
     let slot = Arc::clone(&state.search_slots).acquire_owned();
-    let Ok(Ok(slot)) = timeout(SEARCH_WAIT, slot).await else {
+    let Ok(Ok(slot)) = timeout(TURN_WAIT, slot).await else {
         return Err(ApiError::SearchesBusy);
     };
     Ok(state

@@ -54,7 +54,7 @@ pub async fn get_topic(
 ) -> Result<HttpResponse, ApiError> {
     let (board, id) = named(&path)?;
     let caller = caller::of(&request, &state).await?;
-    state.count_read(&request)?;
+    state.begin_read(&request).await?;
     let topic = state.boards.topic(&caller, board, id).await?;
     let tag = conditional::topic_tag(&state, &topic);
     conditional::answer_tagged(&request, &tag, "application/json", || {

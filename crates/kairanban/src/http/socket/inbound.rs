@@ -16,13 +16,14 @@ use futures_util::Stream;
 
 use crate::limits::{ClientAddress, ClientQuota};
 
-const FINAL: u8 = 0x80;
+/// Set in the first byte of the last frame of a message.
+pub(super) const FINAL: u8 = 0x80;
 /// Set in the opcodes of close, ping and pong.
 const CONTROL: u8 = 0x8;
-const CLOSE: u8 = 0x8;
-const PONG: u8 = 0xa;
+pub(super) const CLOSE: u8 = 0x8;
+pub(super) const PONG: u8 = 0xa;
 /// The most bytes that a control frame may carry (RFC 6455, section 5.5).
-const CONTROL_BYTES_MAX: u64 = 125;
+pub(super) const CONTROL_BYTES_MAX: usize = 125;
 const MASK_BYTES: usize = 4;
 /// The longest head, without the mask.
 const HEAD_BYTES_MAX: usize = 10;
@@ -134,7 +135,7 @@ impl FrameRules {
 
     fn admit_head(&mut self, head: FrameHead) -> Result<(), CloseReason> {
         if head.is_control() {
-            if head.length > CONTROL_BYTES_MAX {
+            if head.length > CONTROL_BYTES_MAX as u64 {
                 return Err(CloseCode::Protocol.into());
             }
             let is_free = match head.opcode() {

@@ -11,6 +11,7 @@ crate::on_both!(
     a_board_that_cannot_be_made_is_refused,
     a_token_for_one_board_changes_that_board_alone,
     what_people_read_as_a_name_hides_nothing,
+    a_noncharacter_is_no_part_of_a_name,
     a_title_that_shows_nothing_counts_as_none,
 );
 
@@ -188,6 +189,49 @@ fn what_people_read_as_a_name_hides_nothing(database: Database) {
             assert!(matches!(answer.status, 200 | 201), "{field}: {answer:?}");
             assert_eq!(answer.json()[field].as_str(), Some(written), "{field}");
         }
+    }
+}
+
+/// Some of each kind: SQLite itself takes the first two for another character.
+const NONCHARACTERS: [&str; 6] = [
+    "\u{fffe}",
+    "\u{ffff}",
+    "\u{fdd0}",
+    "\u{fdef}",
+    "\u{1fffe}",
+    "\u{10ffff}",
+];
+
+/// In a name it would be shown like any other. A comment is as its author wrote it, and what other
+/// programs store is text on both databases.
+fn a_noncharacter_is_no_part_of_a_name(database: Database) {
+    let (node, admin) = with_an_administrator(database);
+    create_lost(&node, &admin);
+    for noncharacter in NONCHARACTERS {
+        let text = format!("a{noncharacter}b");
+        for (field, answer) in name_each(&node, &admin, &text) {
+            let fault = answer.json()["errors"][0].clone();
+            assert_eq!(
+                (
+                    answer.status,
+                    fault["field"].as_str(),
+                    fault["code"].as_str()
+                ),
+                (422, Some(field), Some("forbidden_character")),
+                "{text:?}: {answer:?}"
+            );
+            assert!(answer.body.contains("noncharacters"), "{answer:?}");
+        }
+        let posted = node.send("POST", "/b/lost", "text/plain", &text);
+        assert_eq!(posted.status, 201, "{text:?}: {posted:?}");
+        assert_eq!(posted.json()["comment"], text.as_str());
+        node.database.sql(&format!(
+            "DELETE FROM boards WHERE name = 'by-sql'; \
+             INSERT INTO boards (name, title) VALUES ('by-sql', '{text}'); \
+             UPDATE boards SET title = '{text}!' WHERE name = 'by-sql';"
+        ));
+        let board = node.get("/api/v1/boards/by-sql").json();
+        assert_eq!(board["title"], format!("{text}!"), "{board}");
     }
 }
 

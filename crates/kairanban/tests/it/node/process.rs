@@ -71,6 +71,7 @@ pub(super) fn serving(
     // The tests are one client, and a busy one.
     command.env("KAIRANBAN_LIMITS__POSTS_PER_CLIENT_BURST", "1000000");
     command.env("KAIRANBAN_LIMITS__READS_PER_CLIENT_BURST", "1000000");
+    command.env("KAIRANBAN_LIMITS__READS_PER_CLIENT_MAX", "1000");
     command.env("KAIRANBAN_LIMITS__EDITS_PER_TOKEN_BURST", "1000000");
     // The hosts of the tests' own requests.
     command.env("KAIRANBAN_SERVER__HOSTS", "x");

@@ -20,6 +20,14 @@ pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 pub(crate) const FINAL: u8 = 0x80;
 
+/// The headers that ask for a socket.
+pub(crate) const HANDSHAKE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 /// A frame with a mask of zeros, which leaves the content as it is.
 pub(crate) fn frame(first: u8, content: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
@@ -65,14 +73,13 @@ pub(crate) fn ask_for_socket(
     more: &[(&str, &str)],
 ) -> (u16, BufReader<TcpStream>) {
     let mut connection = wire::connect(node.address);
-    let headers = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
     connection
-        .write_all(&wire::message("GET", path, &[&headers, more].concat(), b""))
+        .write_all(&wire::message(
+            "GET",
+            path,
+            &[&HANDSHAKE, more].concat(),
+            b"",
+        ))
         .expect("sent");
     let mut input = BufReader::new(connection);
     (wire::read_head(&mut input).0, input)
