@@ -29,6 +29,7 @@ impl StoreError {
             | Self::TooManyTickets { .. }
             | Self::TopicExists(_)
             | Self::Changed(_)
+            | Self::ConditionFailed
             | Self::PostingRequiresToken { .. }
             | Self::Closed
             | Self::KeyReused

@@ -23,9 +23,11 @@ impl From<StoreError> for ApiError {
             StoreError::TopicGone(_) => Self::TopicGone(sentence),
             StoreError::Changed(_) => Self::Changed,
             StoreError::ConditionFailed => Self::Untagged,
-            StoreError::TooManyTickets { wait } => {
-                Self::too_many("tickets of one token", "limits.tickets_per_token_max", wait)
-            }
+            StoreError::TooManyTickets { wait } => Self::TooMany {
+                what: "tickets of one token",
+                setting: "limits.tickets_per_token_max",
+                retry_after: wait,
+            },
             StoreError::Refused(refusal) => Self::Refused(refusal.sentence),
             StoreError::Fault(fault) => Self::NotWritten {
                 why: match fault.kind {
