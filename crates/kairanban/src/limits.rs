@@ -106,7 +106,7 @@ impl ClientGate {
             let places = self.0.places(share);
             let place = places.try_acquire().map_err(|_| NoRoom::ForClient)?;
             // Given back by number: a stream has room for no more.
-            place.forget();
+            std::mem::forget(place);
             permit.counted += 1;
         }
         Ok(permit)
@@ -127,7 +127,7 @@ impl ClientGate {
             let places = self.0.places(share);
             let place = timeout_at(until, places.acquire()).await;
             let place = place.ok().and_then(Result::ok).ok_or(NoRoom::ForClient)?;
-            place.forget();
+            std::mem::forget(place);
             permit.counted += 1;
         }
         Ok(permit)
@@ -175,12 +175,12 @@ impl GateCounters {
         max.min(Semaphore::MAX_PERMITS)
     }
 
-    /// Gives a place of a share back, if one was taken, and forgets a share that is not used.
+    /// Returns a place of a share, if one was taken, and evicts a share that is not used.
     fn leave(&self, share: Share, times: NonZero<u32>, has_place: bool) {
         if has_place && let Some(places) = self.per_share.get(&share) {
             places.add_permits(1);
         }
-        // Who waits for a place, or is about to take one, holds the share as well.
+        // A client that waits for a place, or is about to take one, holds the share as well.
         self.per_share.remove_if(&share, |_, places| {
             Arc::strong_count(places) == 1 && places.available_permits() == self.places_max(times)
         });

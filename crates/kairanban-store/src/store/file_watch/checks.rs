@@ -40,7 +40,7 @@ impl FileChecks for WatchChecks<'_> {
         if files::is_empty(self.files.path()) {
             return Err(Unfit::Damaged("it is empty".to_owned()));
         }
-        // Without its settings: what may be another program's is not changed.
+        // Without its settings: a database that may be another program's is not changed.
         let mut connection =
             AnyConnection::connect(&config.address, config.timeouts).map_err(StoreError::from)?;
         soundness::check_all(&mut connection)?;
