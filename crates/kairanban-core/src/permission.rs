@@ -226,18 +226,20 @@ mod tests {
     const MAIN: Option<&str> = Some("main");
     const OTHER: Option<&str> = Some("other");
 
-    /// The board of a token with the scope `admin`, that of the ticket that stands for it, the
-    /// scope on `main`, and whether it is enough to administrate `main`.
-    const HOLDERS: [(Option<&str>, Option<&str>, Option<Scope>, bool); 9] = [
-        (None, None, Some(Scope::Admin), true),
-        (None, MAIN, Some(Scope::Read), false),
-        (None, OTHER, None, false),
-        (MAIN, None, Some(Scope::Admin), true),
-        (MAIN, MAIN, Some(Scope::Read), false),
-        (MAIN, OTHER, None, false),
-        (OTHER, None, None, false),
-        (OTHER, MAIN, None, false),
-        (OTHER, OTHER, None, false),
+    /// The board of a token with the scope `admin`, and that of the ticket that stands for it.
+    type Holder = (Option<&'static str>, Option<&'static str>);
+
+    /// Holders, with the scope of each on `main`, and whether it is enough to administrate `main`.
+    const HOLDERS: [(Holder, Option<Scope>, bool); 9] = [
+        ((None, None), Some(Scope::Admin), true),
+        ((None, MAIN), Some(Scope::Read), false),
+        ((None, OTHER), None, false),
+        ((MAIN, None), Some(Scope::Admin), true),
+        ((MAIN, MAIN), Some(Scope::Read), false),
+        ((MAIN, OTHER), None, false),
+        ((OTHER, None), None, false),
+        ((OTHER, MAIN), None, false),
+        ((OTHER, OTHER), None, false),
     ];
 
     fn token_for(board_name: Option<&str>, scope: Scope) -> Token {
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn a_ticket_allows_reading_its_board_and_nothing_else() {
         let main = board("main");
-        for (of_token, of_ticket, scope, administrates) in HOLDERS {
+        for ((of_token, of_ticket), scope, administrates) in HOLDERS {
             let token = token_for(of_token, Scope::Admin);
             let ticket = of_ticket.map(board);
             let context = format!("token for {of_token:?}, ticket for {of_ticket:?}");
@@ -284,7 +286,7 @@ mod tests {
             }
         };
         check(&VisibleBoards::Public, None);
-        for (of_token, of_ticket, ..) in HOLDERS {
+        for ((of_token, of_ticket), ..) in HOLDERS {
             for scope in Scope::ALL {
                 let token = token_for(of_token, scope);
                 let ticket = of_ticket.map(board);
