@@ -6,12 +6,12 @@ use kairanban_store::{Store, StoreError};
 use parking_lot::Mutex;
 use tokio::time::{error::Elapsed, timeout};
 
-use crate::limits::reading;
+use crate::limits::read_in_progress;
 
 /// The most statements in one piece of background work.
 const BACKGROUND_ANSWERS: u32 = 10;
 
-/// Runs `work` on a blocking thread. Dropping the future does not stop it, and the reading that the
+/// Runs `work` on a blocking thread. Dropping the future does not stop it, and the read that the
 /// request has in progress lasts as long.
 ///
 /// # Errors
@@ -19,9 +19,9 @@ const BACKGROUND_ANSWERS: u32 = 10;
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let (span, reading) = (tracing::Span::current(), reading::current());
+    let (span, read) = (tracing::Span::current(), read_in_progress::current());
     let work = move || {
-        let _in_progress = reading;
+        let _in_progress = read;
         span.in_scope(work)
     };
     let done = tokio::task::spawn_blocking(work).await;

@@ -3,7 +3,7 @@
 
 mod client;
 mod quota;
-pub mod reading;
+pub mod read_in_progress;
 
 use std::{
     num::NonZero,
@@ -26,7 +26,7 @@ pub use client::ClientAddress;
 use client::Share;
 pub use quota::{ClientQuota, Quotas, TokenQuota};
 
-/// Limits how many streams, connections, readings or searches are open at a time, in all and per
+/// Limits how many streams, connections, reads or searches are open at a time, in all and per
 /// client. A clone is another handle to the same gate.
 #[derive(Clone, Debug)]
 pub struct ClientGate(Arc<GateCounters>);
@@ -49,7 +49,7 @@ pub enum NoRoom {
     ForClient,
 }
 
-/// The right to one open stream, connection, reading or search. Dropping it releases it.
+/// The right to one open stream, connection, read or search. Dropping it releases it.
 #[derive(Debug)]
 pub struct GatePermit {
     gate: Arc<GateCounters>,
@@ -65,7 +65,7 @@ impl ClientGate {
         Self::counting(limits, limits.streams_max, limits.streams_per_client_max)
     }
 
-    /// Creates the gate of readings.
+    /// Creates the gate of reads.
     #[must_use]
     pub fn of_reads(limits: &LimitsSettings) -> Self {
         Self::counting(limits, usize::MAX, limits.reads_per_client_max.get())

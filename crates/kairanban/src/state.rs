@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     limits::{
         ClientAddress, ClientGate, ClientQuota, Quotas, TokenQuota,
-        reading::{self, EndsReading},
+        read_in_progress::{self, EndsRead},
     },
     metrics::{Figures, Metrics, RequestMetrics},
     readiness::Readiness,
@@ -56,7 +56,7 @@ pub struct AppStateInner {
     pub quota: Arc<ClientQuota>,
     /// Limits what each client reads from the database.
     pub reads: Arc<ClientQuota>,
-    /// Limits the readings of each client that are in progress.
+    /// Limits the reads of each client that are in progress.
     pub read_gate: ClientGate,
     /// Limits the searches that run at a time, and so the connections to the database that they
     /// take.
@@ -227,7 +227,7 @@ impl AppStateInner {
 }
 
 impl AppState {
-    /// Counts a reading that reaches the database.
+    /// Counts a read that reaches the database.
     ///
     /// # Errors
     /// 429, if the client has read too much.
@@ -236,19 +236,19 @@ impl AppState {
             .take(ClientAddress::of(request, &self.trusted_proxies))
     }
 
-    /// Counts a reading that reaches the database, and begins it once it is the client's turn. It is
+    /// Counts a read that reaches the database, and begins it once it is the client's turn. It is
     /// in progress until the answer is sent.
     ///
     /// # Errors
-    /// 429, if the client has read too much, or has too many readings in progress.
+    /// 429, if the client has read too much, or has too many reads in progress.
     pub async fn begin_read(&self, request: &HttpRequest) -> Result<(), ApiError> {
         self.count_read(request)?;
         self.wait_for_turn(request).await
     }
 
-    /// Counts a reading for each board that is not in memory, or that the caller may not read: the
-    /// database is asked for those. So made-up boards and hidden ones count alike. If there are any,
-    /// begins to read them, one after the other, once it is the client's turn; until what is
+    /// Counts a read for each board that is not in memory, or that the caller may not read: the
+    /// database is asked for those. So made-up boards and hidden ones count alike. If there are
+    /// any, begins to read them, one after the other, once it is the client's turn; until what is
     /// returned is dropped.
     ///
     /// # Errors
@@ -258,7 +258,7 @@ impl AppState {
         request: &HttpRequest,
         caller: &Caller,
         boards: impl IntoIterator<Item = &'b BoardName>,
-    ) -> Result<Option<EndsReading>, ApiError> {
+    ) -> Result<Option<EndsRead>, ApiError> {
         let mut unloaded = boards
             .into_iter()
             .filter(|board| !self.boards.is_at_hand(caller, board))
@@ -268,32 +268,32 @@ impl AppState {
         }
         unloaded.try_for_each(|_| self.count_read(request))?;
         self.wait_for_turn(request).await?;
-        Ok(Some(EndsReading))
+        Ok(Some(EndsRead))
     }
 
-    /// Counts a reading and begins it, if it need not wait for the client's turn. Returns whether
+    /// Counts a read and begins it, if it need not wait for the client's turn. Returns whether
     /// it did.
     pub fn try_begin_read(&self, client: Option<ClientAddress>) -> bool {
         if self.reads.take(client).is_err() {
             return false;
         }
-        if reading::current().is_none() {
+        if read_in_progress::current().is_none() {
             let Some(permit) = self.read_gate.enter(client) else {
                 return false;
             };
-            reading::begin(permit);
+            read_in_progress::begin(permit);
         }
         true
     }
 
     async fn wait_for_turn(&self, request: &HttpRequest) -> Result<(), ApiError> {
         // One that waits for a second turn could wait for itself.
-        if reading::current().is_some() {
+        if read_in_progress::current().is_some() {
             return Ok(());
         }
         let client = ClientAddress::of(request, &self.trusted_proxies);
         let turn = self.read_gate.enter_in_turn(client, TURN_WAIT).await;
-        reading::begin(turn.map_err(|_| ApiError::TOO_MANY_READS)?);
+        read_in_progress::begin(turn.map_err(|_| ApiError::TOO_MANY_READS)?);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     auth::Caller,
     encode::Bye,
     error::ApiError,
-    limits::{ClientAddress, reading::EndsReading},
+    limits::{ClientAddress, read_in_progress::EndsRead},
     net::{
         connection_gate::ConnectionPermit,
         request_clock::{EndsWithClient, RequestClock},
@@ -40,7 +40,7 @@ pub(super) enum Admission<T> {
 pub(super) enum CallerLookup {
     /// By nothing, or by a token or session: one query looks up those of all who ask at the moment.
     Shared,
-    /// By a ticket, which takes a reading of its own.
+    /// By a ticket, which takes a read of its own.
     Counted,
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn admit_stream<T>(
         Ok(caller) => caller,
     };
     // Whatever is read, is read before the stream begins.
-    let _ends = EndsReading;
+    let _ends = EndsRead;
     let Ok(_unloaded) = state.begin_unloaded(request, &caller, boards).await else {
         return Ok(Admission::Refused(Bye::Limit));
     };

@@ -136,8 +136,8 @@ async fn open(
     .await
 }
 
-/// Answers with the stream that `new_stream` creates once its reader is admitted; with none, and nothing
-/// is asked, if the client accepts no such format.
+/// Answers with the stream that `new_stream` creates once its reader is admitted; with none, and
+/// nothing is asked, if the client accepts no such format.
 async fn open_stream<T, S: UpdateSource>(
     request: &HttpRequest,
     state: &AppState,

@@ -33,7 +33,7 @@ use super::{
     split_body::SplitBody,
     upgrade,
 };
-use crate::limits::reading;
+use crate::limits::read_in_progress;
 
 /// Added to the time of a body, so that the handler that waits for it can answer first.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
@@ -348,7 +348,7 @@ pub async fn notify_clock<B: MessageBody>(
     }
     let may_leave_http = upgrade::may_leave_http(request.head());
     // If it fails, what actix answers then is small and is complete at once.
-    let (response, reading) = reading::in_request(next.call(request)).await;
+    let (response, read) = read_in_progress::in_request(next.call(request)).await;
     let mut response = response?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         if may_leave_http {
@@ -359,7 +359,7 @@ pub async fn notify_clock<B: MessageBody>(
         clock.0.half_close.set_meaning(EndMeaning::EndOfInput);
         clock.0.requests.head_is_read(Some(BodyPart::Endless));
     }
-    Ok(response.map_body(|_, body| SplitBody::new(body, (answering, reading))))
+    Ok(response.map_body(|_, body| SplitBody::new(body, (answering, read))))
 }
 
 /// Notifies the clock that an answer is complete, when it is dropped.

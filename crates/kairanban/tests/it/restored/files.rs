@@ -186,7 +186,8 @@ fn make_of_an_older_version(database: &Database) {
 /// The next start can use each of them.
 #[test]
 fn a_sound_database_that_a_running_server_cannot_use_ends_it() {
-    let makes: [(fn(&Database), &str); 4] = [
+    type Make = fn(&Database);
+    let makes: [(Make, &str); 4] = [
         (make_of_another_program, "no such table: identity"),
         (make_empty, "no such table: identity"),
         (make_without_epoch, "it has no epoch"),

@@ -1,4 +1,4 @@
-//! The reading that a request has in progress: from its first query to the end of its answer. How
+//! The read that a request has in progress: from its first query to the end of its answer. How
 //! many a client may have is for [`ClientGate::of_reads`](super::ClientGate::of_reads) to say.
 
 use std::{cell::RefCell, future::Future, sync::Arc};
@@ -7,18 +7,20 @@ use super::GatePermit;
 
 tokio::task_local! {
     /// What the request that is answered now has in progress.
-    static IN_PROGRESS: RefCell<Option<Reading>>;
+    static IN_PROGRESS: RefCell<Option<ReadInProgress>>;
 }
 
-/// A reading in progress. Each query of it holds a clone, because it goes on when its request is
-/// dropped; so does the answer, because a client that does not read keeps it in memory. The reading
+/// A read in progress. Each query of it holds a clone, because it goes on when its request is
+/// dropped; so does the answer, because a client that does not read keeps it in memory. The read
 /// ends with the last of them.
 #[derive(Clone, Debug)]
-pub struct Reading(#[expect(dead_code, reason = "released when it is dropped")] Arc<GatePermit>);
+pub struct ReadInProgress(
+    #[expect(dead_code, reason = "released when it is dropped")] Arc<GatePermit>,
+);
 
-/// Answers a request. Returns the reading that is in progress until the answer is sent, if there is
+/// Answers a request. Returns the read that is in progress until the answer is sent, if there is
 /// one.
-pub async fn in_request<T>(answering: impl Future<Output = T>) -> (T, Option<Reading>) {
+pub async fn in_request<T>(answering: impl Future<Output = T>) -> (T, Option<ReadInProgress>) {
     let answering = async {
         let answer = answering.await;
         (answer, IN_PROGRESS.with(RefCell::take))
@@ -26,25 +28,25 @@ pub async fn in_request<T>(answering: impl Future<Output = T>) -> (T, Option<Rea
     IN_PROGRESS.scope(RefCell::default(), answering).await
 }
 
-/// Begins a reading of the request that is answered now.
+/// Begins a read of the request that is answered now.
 pub fn begin(permit: GatePermit) {
     // Outside of a request nothing is counted.
-    let _ = IN_PROGRESS.try_with(|reading| reading.replace(Some(Reading(Arc::new(permit)))));
+    let _ = IN_PROGRESS.try_with(|read| read.replace(Some(ReadInProgress(Arc::new(permit)))));
 }
 
-/// Returns the reading of the request that is answered now, if it has begun one.
+/// Returns the read of the request that is answered now, if it has begun one.
 #[must_use]
-pub fn current() -> Option<Reading> {
-    let reading = IN_PROGRESS.try_with(|reading| reading.borrow().clone());
-    reading.ok().flatten()
+pub fn current() -> Option<ReadInProgress> {
+    let read = IN_PROGRESS.try_with(|read| read.borrow().clone());
+    read.ok().flatten()
 }
 
-/// Ends the reading when it is dropped, and not with the answer: it was for what all readers share,
+/// Ends the read when it is dropped, and not with the answer: it was for what all readers share,
 /// or the answer is a stream.
 #[derive(Debug)]
-pub struct EndsReading;
+pub struct EndsRead;
 
-impl Drop for EndsReading {
+impl Drop for EndsRead {
     fn drop(&mut self) {
         let _ = IN_PROGRESS.try_with(RefCell::take);
     }
@@ -87,7 +89,7 @@ mod tests {
     async fn what_is_shared_is_no_longer_a_reading_when_it_is_sent() {
         let gate = gate();
         let ((), held) = in_request(async {
-            let ends = EndsReading;
+            let ends = EndsRead;
             begin(enter(&gate));
             drop(ends);
         })
