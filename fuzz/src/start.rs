@@ -107,10 +107,10 @@ fn check_precedence(header: Option<&str>, pairs: &[(String, String)], begins: Op
             Ok(cursor) => StartAt::CursorWithout(cursor),
             Err(_) => StartAt::Invalid,
         }),
-        None => {
-            let since = first_named(pairs, "since");
-            since.unwrap_or_default().parse().ok()
-        }
+        None => match first_named(pairs, "since") {
+            None | Some("") => Some(StartAt::List),
+            Some(since) => since.parse().ok(),
+        },
     };
     assert_eq!(begins, expected.as_ref(), "{header:?} {pairs:?}");
 }

@@ -33,11 +33,8 @@ pub enum InvalidReason {
          them needs"
     )]
     HiddenCharacter,
-    /// A code point that Unicode keeps from ever being a character.
-    #[error(
-        "must not contain noncharacters, such as U+FFFE and U+FFFF, which Unicode keeps from ever \
-         being characters"
-    )]
+    /// A code point that Unicode reserves as a noncharacter.
+    #[error("must not contain noncharacters, such as U+FFFE and U+FFFF")]
     Noncharacter,
     /// A text that is not a valid board name.
     #[error("must be lower-case letters, digits and dashes, not starting with a dash")]

@@ -77,14 +77,14 @@ impl StartAt {
     }
 }
 
-/// Reads a cursor, `now`, `earliest` or nothing (the list), or a number of seconds, minutes, hours
+/// Reads a cursor, `now`, `earliest` (the list), or a number of seconds, minutes, hours
 /// or days, as in `10m`.
 impl FromStr for StartAt {
     type Err = StartAtError;
 
     fn from_str(text: &str) -> Result<Self, StartAtError> {
         match text {
-            "" | "earliest" => Ok(Self::List),
+            "earliest" => Ok(Self::List),
             "now" => Ok(Self::Now),
             _ => ago(text)
                 .map(Self::Ago)

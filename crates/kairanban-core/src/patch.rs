@@ -44,3 +44,18 @@ pub struct Patch {
     /// The steps, at most one per topic.
     pub ops: Vec<Op>,
 }
+
+impl Patch {
+    /// Returns whether a patch has so much text that a list is sent in its place where a format has
+    /// one: a patch for one reader would be in memory for each reader that does not read, and a
+    /// list is there for all of them.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        const TEXT_BYTES_MAX: usize = 256 << 10;
+        let bytes = self.ops.iter().map(|op| match op {
+            Op::Set(topic) => topic.comment.len() + topic.author.len(),
+            Op::Delete { .. } => 0,
+        });
+        bytes.sum::<usize>() > TEXT_BYTES_MAX
+    }
+}

@@ -280,7 +280,6 @@ impl StoreError {
         }
     }
 
-    /// Returns the error for a caller who may not do something on a board.
     /// Returns the error of a caller who may not do something on a board.
     #[must_use]
     pub fn not_permitted(why: NotPermitted, board: &BoardName) -> Self {
@@ -336,10 +335,12 @@ impl StoreError {
     }
 
     /// Returns whether another try may succeed in a while without help: others are in the way, the
-    /// disk is full, or the database is away.
+    /// disk is full, the file is read-only, or the database is away.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
-            Self::Fault(fault) => fault.kind.passes() || matches!(fault.kind, FaultKind::Full),
+            Self::Fault(fault) => {
+                fault.kind.passes() || matches!(fault.kind, FaultKind::Full | FaultKind::ReadOnly)
+            }
             error => matches!(error, Self::Unavailable(_) | Self::Disconnected(_)),
         }
     }

@@ -296,7 +296,7 @@ impl Pool {
     }
 
     /// Records that a SQLite file is damaged, if something failed because of that.
-    pub(crate) fn note_damage(&self, error: &StoreError) {
+    pub(crate) fn record_damage(&self, error: &StoreError) {
         self.files
             .iter()
             .for_each(|files| files.record_damage(error));
@@ -324,7 +324,7 @@ impl Pool {
         // Until it is proven good: a panic in `work` must not put it back.
         pooled.tainted = true;
         pooled.ensure_current()?;
-        let done = work(&mut pooled.connection).inspect_err(|error| self.note_damage(error));
+        let done = work(&mut pooled.connection).inspect_err(|error| self.record_damage(error));
         pooled.tainted = done
             .as_ref()
             .err()

@@ -173,7 +173,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
                 }
                 Err(StoreError::Disconnected(text)) => lost = Some(text),
                 Err(error) => {
-                    pool.iter().for_each(|pool| pool.note_damage(&error));
+                    pool.iter().for_each(|pool| pool.record_damage(&error));
                     lent.set_tainted(error.is_connection_fault());
                     lender.take_back(lent);
                     return Err(error);
@@ -227,7 +227,9 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             check_files(pool)
         })?;
         let mut lent = self.lent.take().ok_or_else(ended)?;
-        let committed = lent.connection().commit_write();
+        let committed = lent
+            .connection()
+            .commit_write(|error| pool.iter().for_each(|pool| pool.record_damage(error)));
         if let Err(error) = committed.and_then(|()| check_files(pool)) {
             return Err(self.give_back(lent, error));
         }
@@ -271,7 +273,7 @@ impl<'p, L: ConnectionLender> WriteTx<'p, L> {
             // It is unknown whether it was committed, so it must not be tried again.
             error => error.without_retry(),
         };
-        self.pool.iter().for_each(|pool| pool.note_damage(&error));
+        self.pool.iter().for_each(|pool| pool.record_damage(&error));
         lent.set_tainted(error.is_connection_fault());
         let error = lent.connection().with_grants(error);
         self.lender.take_back(lent);

@@ -26,7 +26,7 @@ use crate::blocking::query;
 
 pub use active_tokens::ActiveTokens;
 use active_tokens::TicketLease;
-pub use administrator::{Administrator, BoardAdministrator};
+pub use administrator::{Administrator, BoardAdministrator, CommandOrigin};
 pub use finder::{Credential, TokenFinder};
 pub use sessions::SessionBounds;
 
@@ -144,7 +144,12 @@ impl Caller {
     /// # Errors
     /// If the caller has no valid token, or one that does not allow reading the board.
     pub fn ensure_may_have_ticket(&self, board: &BoardName) -> Result<(), Denied> {
-        self.holder_of(Scope::Read, Some(board)).map(drop)
+        self.ticket_holder(board).map(drop)
+    }
+
+    /// Returns the token that tickets for `board` stand for: one that allows reading it.
+    fn ticket_holder(&self, board: &BoardName) -> Result<Token, Denied> {
+        self.holder_of(Scope::Read, Some(board))
     }
 
     /// Returns whether another stream was opened with the same ticket later.
@@ -354,7 +359,7 @@ impl Authenticator {
         times: TicketTimes,
         alive_max: usize,
     ) -> Result<Secret, Denied> {
-        let token = caller.holder_of(Scope::Read, Some(&board))?;
+        let token = caller.ticket_holder(&board)?;
         let session = caller.session();
         let ticket = Secret::ticket()?;
         let made = ticket.clone();

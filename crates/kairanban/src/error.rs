@@ -60,8 +60,8 @@ pub enum ApiError {
     WeakTag,
     /// A condition does not hold for what is there and has no tag.
     #[error(
-        "what is at this address has no ETag: of If-Match only * holds for it, and of If-None-Match * \
-         does not; send the request without the condition"
+        "nothing at this address has an ETag, so If-Match may only be *, and If-None-Match may not \
+         be *; send the request without the condition"
     )]
     Untagged,
     /// It conflicts with the current state.

@@ -170,20 +170,28 @@ impl AnyConnection {
         }
     }
 
-    /// Commits the transaction of a write, or says what its failure means.
-    pub(crate) fn commit_write(&mut self) -> Result<(), StoreError> {
+    /// Commits the transaction of a write, or says what its failure means. `record` is shown that
+    /// before it is put into the words for the caller.
+    pub(crate) fn commit_write(
+        &mut self,
+        record: impl FnOnce(&StoreError),
+    ) -> Result<(), StoreError> {
         Manages::commit_transaction(self).map_err(|error| match self {
             Self::Postgres(_) => error.into(),
-            Self::Sqlite(_) => match classified::sqlite::meaning(error) {
-                // A commit that could not be synced may be in the file all the same, and be found
-                // there after a crash.
-                StoreError::Fault(fault)
-                    if matches!(fault.kind, FaultKind::Other | FaultKind::Damaged) =>
-                {
-                    StoreError::Unavailable(fault.text)
+            Self::Sqlite(_) => {
+                let meaning = classified::sqlite::meaning(error);
+                record(&meaning);
+                match meaning {
+                    // A commit that could not be synced may be in the file all the same, and be
+                    // found there after a crash.
+                    StoreError::Fault(fault)
+                        if matches!(fault.kind, FaultKind::Other | FaultKind::Damaged) =>
+                    {
+                        StoreError::Unavailable(fault.text)
+                    }
+                    meaning => meaning,
                 }
-                meaning => meaning,
-            },
+            }
         })
     }
 

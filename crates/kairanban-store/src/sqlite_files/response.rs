@@ -85,11 +85,11 @@ pub(crate) fn respond(finding: &FileFinding, checks: &mut impl FileChecks) -> Re
     match finding {
         FileFinding::Gone(error) => Response::OpenOther(error.clone()),
         FileFinding::Replaced => Response::OpenOther(replaced()),
-        FileFinding::WalOverwritten(what) => to_overwritten_wal(what, checks),
-        FileFinding::DatabaseOverwritten => to_overwritten_database(checks),
-        FileFinding::DamageMet(fault) => to_damage(&fault.to_string(), checks),
+        FileFinding::WalOverwritten(what) => respond_to_overwritten_wal(what, checks),
+        FileFinding::DatabaseOverwritten => respond_to_overwritten_database(checks),
+        FileFinding::DamageMet(fault) => respond_to_damage(&fault.to_string(), checks),
         FileFinding::ShmRemoved(since) => match checks.save_wal() {
-            Err(error) => to_unsaved_wal(error),
+            Err(error) => respond_to_unsaved_wal(error),
             Ok(()) if *since < SHM_PATIENCE => Response::TryAgain(StoreError::Unavailable(
                 "the -shm was removed while it was in use".to_owned(),
             )),
@@ -100,7 +100,7 @@ pub(crate) fn respond(finding: &FileFinding, checks: &mut impl FileChecks) -> Re
             ),
         },
         FileFinding::WalRemoved => match checks.save_wal() {
-            Err(error) => to_unsaved_wal(error),
+            Err(error) => respond_to_unsaved_wal(error),
             Ok(()) => Response::OpenOnOtherWal(
                 "the -wal was removed while it was in use; what it held was saved",
             ),
@@ -108,7 +108,7 @@ pub(crate) fn respond(finding: &FileFinding, checks: &mut impl FileChecks) -> Re
     }
 }
 
-fn to_unsaved_wal(error: StoreError) -> Response {
+fn respond_to_unsaved_wal(error: StoreError) -> Response {
     if error.may_pass() {
         return Response::TryAgain(error);
     }
@@ -121,7 +121,7 @@ fn to_unsaved_wal(error: StoreError) -> Response {
     )
 }
 
-fn to_overwritten_wal(what: &str, checks: &mut impl FileChecks) -> Response {
+fn respond_to_overwritten_wal(what: &str, checks: &mut impl FileChecks) -> Response {
     match checks.rest_of_wal(what) {
         WalRest::Saved => end(
             WalFate::Copied,
@@ -150,14 +150,14 @@ fn to_overwritten_wal(what: &str, checks: &mut impl FileChecks) -> Response {
     }
 }
 
-fn to_overwritten_database(checks: &mut impl FileChecks) -> Response {
+fn respond_to_overwritten_database(checks: &mut impl FileChecks) -> Response {
     match checks.check_database() {
         Ok(()) => Response::OpenAgain(
             "something other than SQLite wrote to the database (cp, truncate?); what is there now \
              is sound",
         ),
         Err(Unfit::Unknown(error)) => Response::TryAgain(error),
-        Err(Unfit::Foreign(why)) => to_foreign_database(
+        Err(Unfit::Foreign(why)) => respond_to_foreign_database(
             "something other than SQLite wrote to the database (cp, truncate?)",
             &why,
         ),
@@ -173,14 +173,14 @@ fn to_overwritten_database(checks: &mut impl FileChecks) -> Response {
 }
 
 /// A `-wal` that does not fit a database which is sound without it is that of another one.
-fn to_damage(damage: &str, checks: &mut impl FileChecks) -> Response {
+fn respond_to_damage(damage: &str, checks: &mut impl FileChecks) -> Response {
     if let Some(finding) = checks.look_at_whole_wal() {
         return respond(&finding, checks);
     }
     match checks.check_database() {
         Ok(()) => Response::OpenAgain("something met damage; what is there now is sound"),
         Err(Unfit::Unknown(error)) => Response::TryAgain(error),
-        Err(Unfit::Foreign(why)) => to_foreign_database("something met damage", &why),
+        Err(Unfit::Foreign(why)) => respond_to_foreign_database("something met damage", &why),
         Err(Unfit::Damaged(_)) if !checks.is_sound_without_wal() => end(WalFate::Left, damage),
         Err(Unfit::Damaged(error)) => end(
             WalFate::Aside,
@@ -193,7 +193,7 @@ fn to_damage(damage: &str, checks: &mut impl FileChecks) -> Response {
     }
 }
 
-fn to_foreign_database(what_happened: &str, why: &str) -> Response {
+fn respond_to_foreign_database(what_happened: &str, why: &str) -> Response {
     end(
         WalFate::Aside,
         format!(

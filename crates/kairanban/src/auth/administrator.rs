@@ -2,47 +2,51 @@
 
 use kairanban_core::{Actor, BoardName};
 
+/// Who runs a command, and whether the conditions of the request hold. It proves nothing by itself.
+#[derive(Clone, Debug)]
+pub struct CommandOrigin {
+    /// The actor, as the audit names it.
+    pub actor: Actor,
+    /// Whether the conditions of the request admit a write of what is there and has no tag.
+    pub is_admitted: bool,
+}
+
 /// Proof that the client showed a token that allows administering all boards.
 #[derive(Debug)]
-pub struct Administrator {
-    actor: Actor,
-    is_admitted: bool,
-}
+pub struct Administrator(CommandOrigin);
 
 /// Proof that the client showed a token that allows administering this board.
 #[derive(Debug)]
 pub struct BoardAdministrator {
     board: BoardName,
-    administrator: Administrator,
+    origin: CommandOrigin,
 }
 
-impl Administrator {
-    pub(super) const fn new(actor: Actor) -> Self {
+impl CommandOrigin {
+    const fn new(actor: Actor) -> Self {
         Self {
             actor,
             is_admitted: true,
         }
     }
+}
+
+impl Administrator {
+    pub(super) const fn new(actor: Actor) -> Self {
+        Self(CommandOrigin::new(actor))
+    }
 
     /// Notes whether the conditions of the request admit a write of what is there and has no tag.
     #[must_use]
-    pub fn admitted(self, is_admitted: bool) -> Self {
-        Self {
-            is_admitted,
-            ..self
-        }
+    pub fn admitted(mut self, is_admitted: bool) -> Self {
+        self.0.is_admitted = is_admitted;
+        self
     }
 
-    /// Returns the actor, as the audit names it.
+    /// Returns who runs the command.
     #[must_use]
-    pub fn actor(&self) -> Actor {
-        self.actor.clone()
-    }
-
-    /// Returns whether the conditions of the request admit a write of what is there and has no tag.
-    #[must_use]
-    pub const fn is_admitted(&self) -> bool {
-        self.is_admitted
+    pub const fn origin(&self) -> &CommandOrigin {
+        &self.0
     }
 }
 
@@ -50,17 +54,15 @@ impl BoardAdministrator {
     pub(super) const fn new(actor: Actor, board: BoardName) -> Self {
         Self {
             board,
-            administrator: Administrator::new(actor),
+            origin: CommandOrigin::new(actor),
         }
     }
 
     /// As [`Administrator::admitted`].
     #[must_use]
-    pub fn admitted(self, is_admitted: bool) -> Self {
-        Self {
-            administrator: self.administrator.admitted(is_admitted),
-            ..self
-        }
+    pub fn admitted(mut self, is_admitted: bool) -> Self {
+        self.origin.is_admitted = is_admitted;
+        self
     }
 
     /// Returns the board that is administered.
@@ -69,9 +71,9 @@ impl BoardAdministrator {
         &self.board
     }
 
-    /// Returns the proof without its board.
+    /// Returns who runs the command.
     #[must_use]
-    pub const fn of_any_board(&self) -> &Administrator {
-        &self.administrator
+    pub const fn origin(&self) -> &CommandOrigin {
+        &self.origin
     }
 }

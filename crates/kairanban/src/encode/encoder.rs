@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kairanban_core::{
-    BoardName, MultiBoardCursor, Op, Patch, ResetReason, Revision, Snapshot, Update, WireCache,
+    BoardName, MultiBoardCursor, Patch, ResetReason, Revision, Snapshot, Update, WireCache,
     WireSlot,
 };
 use serde::Serialize;
@@ -16,10 +16,6 @@ use super::{
     frame::{Chunk, Frame, Wire, block},
     views::{self, ReasonView, json},
 };
-
-/// The most bytes of text in a patch that one reader alone is sent. A longer one would be in memory
-/// for each reader that does not read, and a list is there for all of them.
-const MISSED_BYTES_MAX: usize = 256 * 1_024;
 
 /// A stream's format and options.
 #[derive(Clone, Debug)]
@@ -221,8 +217,7 @@ impl Encoder {
     }
 
     fn missed_in(&self, encoding: &FormatEncoding, missed: &Patch, snapshot: &Snapshot) -> Frame {
-        let is_long = || text_bytes(missed) > MISSED_BYTES_MAX;
-        if encoding.repeats_list || (encoding.encoder.may_send_list() && is_long()) {
+        if encoding.repeats_list || (encoding.encoder.may_send_list() && missed.is_long()) {
             return self.snapshot_in(encoding, snapshot);
         }
         let patch = encoding.encoder.patch(&self.fragments, missed, snapshot);
@@ -239,15 +234,6 @@ impl Encoder {
         });
         Frame::shared(plain, packed)
     }
-}
-
-/// Returns how many bytes of text a patch has.
-fn text_bytes(patch: &Patch) -> usize {
-    let bytes = patch.ops.iter().map(|op| match op {
-        Op::Set(topic) => topic.comment.len() + topic.author.len(),
-        Op::Delete { .. } => 0,
-    });
-    bytes.sum()
 }
 
 /// The reason why a stream ends.

@@ -80,6 +80,7 @@ mod tests {
             },
             StoreError::TopicExists(TopicId(1)),
             StoreError::Changed(TopicId(1)),
+            StoreError::ConditionFailed,
             StoreError::PostingRequiresToken { shown: true },
             StoreError::PostingRequiresToken { shown: false },
             StoreError::Closed,

@@ -31,8 +31,9 @@ static REFUSED_STREAMS: LogThrottle = LogThrottle::new(Duration::from_secs(1));
 pub(super) enum Admission<T> {
     /// The reader is admitted, to this.
     Open(StreamReader, T),
-    /// There is no room now; the client may come back.
-    Refused(Bye),
+    /// There is no room now; the client may come back. A stream says so with the one, and what has
+    /// not begun with the other.
+    Refused(Bye, ApiError),
 }
 
 /// How it is found out who asks for a stream.
@@ -58,18 +59,24 @@ pub(super) async fn admit_stream<T>(
     watch: impl AsyncFnOnce(&Caller, ReadQuota<'_>) -> Result<T, WatchError>,
 ) -> Result<Admission<T>, ApiError> {
     if state.drain.has_begun() {
-        return Ok(Admission::Refused(Bye::Shutdown));
+        let cause = "the server is ending".to_owned();
+        return Ok(Admission::Refused(
+            Bye::Shutdown,
+            ApiError::Unavailable { cause },
+        ));
     }
     let connection = request.conn_data::<ConnectionPermit>();
     if connection.is_some_and(|connection| connection.probes_only().is_some()) {
-        return Ok(Admission::Refused(Bye::Limit));
+        return Ok(no_room());
     }
     let client = ClientAddress::of(request, &state.trusted_proxies);
     let Some(permit) = state.gate.enter(client) else {
-        return Ok(Admission::Refused(Bye::Limit));
+        return Ok(no_room());
     };
-    if lookup == CallerLookup::Counted && state.count_read(request).is_err() {
-        return Ok(Admission::Refused(Bye::Limit));
+    if lookup == CallerLookup::Counted
+        && let Err(error) = state.count_read(request)
+    {
+        return Ok(Admission::Refused(Bye::Limit, error));
     }
     let caller = match caller.await {
         Err(error) => return refuse(request, error),
@@ -77,12 +84,15 @@ pub(super) async fn admit_stream<T>(
     };
     // Whatever is read, is read before the stream begins.
     let _ends = EndsRead;
-    let Ok(_unloaded) = state.begin_unloaded(request, &caller, boards).await else {
-        return Ok(Admission::Refused(Bye::Limit));
+    let _unloaded = match state.begin_unloaded(request, &caller, boards).await {
+        Err(error) => return Ok(Admission::Refused(Bye::Limit, error)),
+        Ok(unloaded) => unloaded,
     };
     match watch(&caller, &|| state.try_begin_read(client)).await {
         Err(WatchError::Store(error)) => refuse(request, error.into()),
-        Err(WatchError::TooManyReads) => Ok(Admission::Refused(Bye::Limit)),
+        Err(WatchError::TooManyReads) => {
+            Ok(Admission::Refused(Bye::Limit, ApiError::TOO_MANY_READS))
+        }
         Ok(watched) => Ok(Admission::Open(StreamReader { caller, permit }, watched)),
     }
 }
@@ -106,6 +116,10 @@ pub(super) fn admit_long_poll(
     Ok(clock.map(RequestClock::end_with_client))
 }
 
+const fn no_room<T>() -> Admission<T> {
+    Admission::Refused(Bye::Limit, ApiError::TOO_MANY_STREAMS)
+}
+
 /// Refuses a reader for now while the database is away, and for good otherwise.
 ///
 /// # Errors
@@ -118,7 +132,7 @@ fn refuse<T>(request: &HttpRequest, error: ApiError) -> Result<Admission<T>, Api
         let path = request.path();
         tracing::warn!(%cause, path, suppressed, "a stream was refused: the board cannot be read");
     }
-    Ok(Admission::Refused(Bye::Unavailable))
+    Ok(Admission::Refused(Bye::Unavailable, error))
 }
 
 #[cfg(test)]
@@ -138,7 +152,7 @@ mod tests {
         ] {
             let outcome = refused(outage);
             assert!(
-                matches!(outcome, Ok(Admission::Refused(Bye::Unavailable))),
+                matches!(outcome, Ok(Admission::Refused(Bye::Unavailable, _))),
                 "{:?}",
                 outcome.err()
             );

@@ -27,7 +27,7 @@ use outbound::{FrameSender, send_frames};
 
 use crate::{
     auth::Caller,
-    encode::{self, Bye, Chunk, StreamFormat},
+    encode::{self, Chunk, StreamFormat},
     error::ApiError,
     http::{
         admission::Admission,
@@ -82,12 +82,7 @@ pub async fn get_board_socket(
     let encoder = query.encoder(&state, format)?;
     let (reader, admitted) = match admit_to_board(&request, &state, &board, format, &query).await? {
         Admission::Open(reader, admitted) => (reader, admitted),
-        Admission::Refused(Bye::Limit) => return Err(ApiError::TOO_MANY_STREAMS),
-        Admission::Refused(_) => {
-            return Err(ApiError::Unavailable {
-                cause: "no stream could be opened".to_owned(),
-            });
-        }
+        Admission::Refused(_, error) => return Err(error),
     };
     handshake::check(&request)?;
     let stream = BoardStream::new(admitted, encoder, Arc::clone(&state.stream_deps), reader);

@@ -136,8 +136,8 @@ async fn open(
     .await
 }
 
-/// Answers with the stream that `new_stream` creates once its reader is admitted; with none, and
-/// nothing is asked, if the client accepts no such format.
+/// Answers with the stream that `new_stream` creates once its reader is admitted. If the client does
+/// not accept the format, nothing is looked up.
 async fn open_stream<T, S: UpdateSource>(
     request: &HttpRequest,
     state: &AppState,
@@ -155,7 +155,7 @@ async fn open_stream<T, S: UpdateSource>(
             let head = head(format, encoder.gzip);
             Ok(answer(request, head, new_stream(watched, encoder, reader)).await)
         }
-        Admission::Refused(reason) => Ok(refusal(state, &encoder, reason)),
+        Admission::Refused(reason, _) => Ok(refusal(state, &encoder, reason)),
     }
 }
 

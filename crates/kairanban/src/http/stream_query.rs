@@ -179,7 +179,7 @@ impl StreamQuery {
             .or(self.last_event_id_camel.as_deref());
         match (last_event_id, self.since.as_deref()) {
             (Some(id), _) => Ok(StartAt::of_id(id, format.default_start())),
-            (None, None) => Ok(format.default_start()),
+            (None, None | Some("")) => Ok(format.default_start()),
             (None, Some(since)) => since.parse().map_err(|error: StartAtError| {
                 ApiError::bad_request_at("since", format!("since: {error}"))
             }),
@@ -236,6 +236,7 @@ mod tests {
         }
         for (header, text) in [
             (None, ""),
+            (None, "since="),
             (Some(""), ""),
             (Some(""), "since=10m"),
             (None, "last_event_id=&since=earliest"),

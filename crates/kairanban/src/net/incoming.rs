@@ -55,7 +55,7 @@ impl Incoming {
             }
             clock.read();
             // Nothing in the buffer would be the end of the client's side.
-            if buffer.filled().len() > before {
+            if buffer.filled().len() > before || buffer.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

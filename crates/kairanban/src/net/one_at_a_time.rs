@@ -120,15 +120,15 @@ impl Default for OneAtATime {
 
 impl OneAtATime {
     /// Returns whether actix may read on; a request behind this one only if `is_answered`.
-    pub fn may_read(&self, is_answered: bool) -> bool {
+    pub fn may_take_next(&self, is_answered: bool) -> bool {
         if is_answered && self.part.get() == RequestPart::End {
             self.part.set(RequestPart::BEFORE);
         }
-        let may_read = !self.part.get().is_stop();
-        if may_read {
+        let may_take_next = !self.part.get().is_stop();
+        if may_take_next {
             self.is_behind.set(false);
         }
-        may_read
+        may_take_next
     }
 
     /// Waits until actix reads what has come of the body. It closes a connection whose request is

@@ -138,7 +138,7 @@ impl RequestClock {
             Phase::Head(_) | Phase::Idle(_) | Phase::Rest(_)
         );
         let requests = &self.0.requests;
-        (requests, requests.may_read(is_answered))
+        (requests, requests.may_take_next(is_answered))
     }
 
     /// Notes that bytes have arrived.
@@ -352,7 +352,7 @@ pub async fn notify_clock<B: MessageBody>(
     let mut response = response?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         if may_leave_http {
-            upgrade::stay(response.response_mut().head_mut());
+            upgrade::close_after(response.response_mut().head_mut());
         }
     } else if let Some(clock) = &answering.0 {
         clock.body_is_complete();

@@ -1,4 +1,4 @@
-//! Keeps requests to leave HTTP/1.1 from actix, but for those that may begin a WebSocket.
+//! Hides from actix requests to switch to another protocol, except for handshakes of WebSockets.
 //!
 //! A server may ignore any such request and answer as if it were not there (RFC 9110, section 7.8).
 //! actix does neither: it takes what follows `Upgrade: websocket` for a body without an end,
@@ -87,8 +87,9 @@ pub fn may_leave_http(head: &RequestHead) -> bool {
     head.upgrade() || head.method == Method::CONNECT
 }
 
-/// Says that the connection ends with this answer, as it does if nothing began that actix expected.
-pub fn stay(head: &mut ResponseHead) {
+/// Closes the connection after this answer: actix reads what follows such a request as another
+/// protocol.
+pub fn close_after(head: &mut ResponseHead) {
     head.set_connection_type(ConnectionType::Close);
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::BoardService;
 use crate::{
-    auth::{Administrator, BoardAdministrator, Caller},
+    auth::{Administrator, BoardAdministrator, Caller, CommandOrigin},
     backplane::Backplane,
     failpoint,
     follower::OwnCommits,
@@ -64,8 +64,8 @@ impl BoardService {
             edit,
             condition,
         };
-        let administrator = administrator.of_any_board();
-        topic_of(self.administer(administrator, command, true).await?)
+        let origin = administrator.origin();
+        topic_of(self.administer(origin, command, true).await?)
     }
 
     /// Deletes a topic whose revision is as `condition` demands.
@@ -83,7 +83,7 @@ impl BoardService {
             id,
             condition,
         };
-        self.administer(administrator.of_any_board(), command, true)
+        self.administer(administrator.origin(), command, true)
             .await
             .map(drop)
     }
@@ -103,8 +103,8 @@ impl BoardService {
             id,
             within: self.deps.undo,
         };
-        let administrator = administrator.of_any_board();
-        topic_of(self.administer_untagged(administrator, command).await?)
+        let origin = administrator.origin();
+        topic_of(self.administer_untagged(origin, command).await?)
     }
 
     /// Creates a board without topics.
@@ -118,7 +118,10 @@ impl BoardService {
         wanted: BoardEdit,
     ) -> Result<Board, StoreError> {
         let command = AdminCommand::CreateBoard { board, wanted };
-        board_of(self.administer_untagged(administrator, command).await?)
+        board_of(
+            self.administer_untagged(administrator.origin(), command)
+                .await?,
+        )
     }
 
     /// Changes the title or the policies of a board. Ends the streams that these no longer allow.
@@ -134,8 +137,8 @@ impl BoardService {
             board: administrator.board().clone(),
             edit,
         };
-        let administrator = administrator.of_any_board();
-        board_of(self.administer_untagged(administrator, command).await?)
+        let origin = administrator.origin();
+        board_of(self.administer_untagged(origin, command).await?)
     }
 
     /// Deletes a board with its topics, and ends its streams.
@@ -148,7 +151,7 @@ impl BoardService {
         board: BoardName,
     ) -> Result<(), StoreError> {
         let command = AdminCommand::DeleteBoard { board };
-        self.administer_untagged(administrator, command)
+        self.administer_untagged(administrator.origin(), command)
             .await
             .map(drop)
     }
@@ -167,7 +170,10 @@ impl BoardService {
             new,
             secret: secret.clone(),
         };
-        match self.administer_untagged(administrator, command).await? {
+        match self
+            .administer_untagged(administrator.origin(), command)
+            .await?
+        {
             WriteResult::Token(token) => Ok((token, secret)),
             other => Err(unexpected(&other)),
         }
@@ -182,7 +188,7 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.administer_untagged(administrator, AdminCommand::RevokeToken { id })
+        self.administer_untagged(administrator.origin(), AdminCommand::RevokeToken { id })
             .await
             .map(drop)
     }
@@ -196,29 +202,31 @@ impl BoardService {
         administrator: &Administrator,
         id: i64,
     ) -> Result<(), StoreError> {
-        self.administer_untagged(administrator, AdminCommand::EndBrowserSession { id })
-            .await
-            .map(drop)
+        self.administer_untagged(
+            administrator.origin(),
+            AdminCommand::EndBrowserSession { id },
+        )
+        .await
+        .map(drop)
     }
 
     /// Runs a command on what has no tag, under the conditions of its request.
     async fn administer_untagged(
         &self,
-        administrator: &Administrator,
+        origin: &CommandOrigin,
         command: AdminCommand,
     ) -> Result<WriteResult, StoreError> {
-        self.administer(administrator, command, administrator.is_admitted())
-            .await
+        self.administer(origin, command, origin.is_admitted).await
     }
 
     async fn administer(
         &self,
-        administrator: &Administrator,
+        origin: &CommandOrigin,
         command: AdminCommand,
         is_admitted: bool,
     ) -> Result<WriteResult, StoreError> {
         self.write(Write::Administer {
-            actor: administrator.actor(),
+            actor: origin.actor.clone(),
             command,
             is_admitted,
         })

@@ -144,7 +144,7 @@ fn table() -> Vec<(&'static str, FileFinding, Found, Outcome)> {
         (NO_SHM, ShmRemoved(Duration::ZERO), Sound, TryAgain),
         (NO_SHM, ShmRemoved(long), Sound, End(Copied)),
         (UNSAVED, WalRemoved, Unsaved(Other), End(Copied)),
-        (UNSAVED, WalRemoved, Unsaved(ReadOnly), End(Copied)),
+        (WAIT, WalRemoved, Unsaved(ReadOnly), TryAgain),
         (UNSAVED, ShmRemoved(long), Unsaved(Other), End(Copied)),
         (OVERWRITTEN, DatabaseOverwritten, Sound, OpenAgain),
         (NOT_SOUND, DatabaseOverwritten, Unfit, End(Aside)),

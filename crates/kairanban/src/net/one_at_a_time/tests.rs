@@ -68,7 +68,7 @@ proptest! {
         let mut come = Vec::new();
         for (_, expected, body) in &requests {
             let mut read = Vec::new();
-            while connection.may_read(true) {
+            while connection.may_take_next(true) {
                 if come.is_empty() || connection.holds() {
                     let cut = *cuts.next().expect("endless");
                     let piece;
@@ -79,11 +79,11 @@ proptest! {
                 connection.look_at_held(&mut come);
                 read.extend(come.drain(..connection.follow(&come)));
                 if connection.is_unknown() {
-                    prop_assert!(!connection.may_read(true), "what follows is not known yet");
+                    prop_assert!(!connection.may_take_next(true), "what follows is not known yet");
                     connection.head_is_read(*body);
-                    prop_assert_eq!(connection.may_read(false), body.is_some());
+                    prop_assert_eq!(connection.may_take_next(false), body.is_some());
                 }
-                if !connection.may_read(false) {
+                if !connection.may_take_next(false) {
                     break;
                 }
             }

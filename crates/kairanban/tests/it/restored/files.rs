@@ -183,11 +183,21 @@ fn make_of_an_older_version(database: &Database) {
     database.sql("DELETE FROM __diesel_schema_migrations WHERE version >= '20261127000010';");
 }
 
+/// As `VACUUM INTO` writes a backup.
+fn make_without_wal_mode(database: &Database) {
+    let mut node = Node::start(database.twin());
+    node.post("kept");
+    node.terminate();
+    node.end(Duration::from_secs(15));
+    assert_eq!(database.sql("PRAGMA journal_mode = DELETE;"), "delete");
+}
+
 /// The next start can use each of them.
 #[test]
 fn a_sound_database_that_a_running_server_cannot_use_ends_it() {
     type Make = fn(&Database);
-    let makes: [(Make, &str); 4] = [
+    let makes: [(Make, &str); 5] = [
+        (make_without_wal_mode, "it is not in WAL mode yet"),
         (make_of_another_program, "no such table: identity"),
         (make_empty, "no such table: identity"),
         (make_without_epoch, "it has no epoch"),
