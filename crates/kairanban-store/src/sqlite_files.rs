@@ -298,7 +298,7 @@ impl OpenFile {
     /// Checks that the connection is open on the files that are at the path now.
     ///
     /// # Errors
-    /// [`StoreError::Disconnected`] if it is not; [`StoreError::Unavailable`] if no file lies there,
+    /// [`StoreError::Disconnected`] if it is not; [`StoreError::Unavailable`] if no file lies there
     /// or none may be used.
     pub(crate) fn ensure_current(&self) -> Result<(), StoreError> {
         if self.mark.matches(&self.files.now()?) {

@@ -41,7 +41,7 @@ impl TrackedConnection {
     /// Checks that it is open on the files that are at the path now; Postgres has no files.
     ///
     /// # Errors
-    /// [`StoreError::Disconnected`] if it is not; [`StoreError::Unavailable`] if no file lies there,
+    /// [`StoreError::Disconnected`] if it is not; [`StoreError::Unavailable`] if no file lies there
     /// or none may be used.
     pub(crate) fn ensure_current(&self) -> Result<(), StoreError> {
         self.file.as_ref().map_or(Ok(()), OpenFile::ensure_current)

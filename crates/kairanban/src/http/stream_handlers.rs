@@ -136,8 +136,8 @@ async fn open(
     .await
 }
 
-/// Answers with the stream that `new_stream` creates once its reader is admitted. If the client does
-/// not accept the format, nothing is looked up.
+/// Answers with the stream that `new_stream` creates once its reader is admitted. If the client
+/// does not accept the format, nothing is looked up.
 async fn open_stream<T, S: UpdateSource>(
     request: &HttpRequest,
     state: &AppState,
